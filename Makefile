@@ -1,0 +1,49 @@
+# Every command of the project. `make env` makes .venv; the others call it.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help env demo test check gen bench up teacher students clean
+
+help: ## This list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+env: $(VENV)/.installed ## The environment, with everything the other commands need.
+
+$(VENV)/.installed: pyproject.toml infra/environment.sh
+	@PYTHON="$(PYTHON)" infra/environment.sh "$(VENV)"
+	@touch $@
+
+demo: env ## The whole way once: distil a student from the bundled teacher, ask it through every adapter, report.
+	@infra/require.sh demo
+	@$(RUN) -m seodang.cli demo
+
+up: env ## The same mesh, kept running until Ctrl-C.
+	@infra/require.sh up
+	@$(RUN) -m seodang.cli up
+
+test: env ## All tests.
+	@infra/require.sh test
+	@$(RUN) -m pytest
+
+check: env ## Format, lint, types, import direction, contract, stub drift, policies.
+	@infra/check.sh "$(BIN)"
+
+gen: env ## The generated stubs in libs/seodang/api, from protos/.
+	@PATH="$(CURDIR)/$(BIN):$$PATH" infra/generate_stubs.sh
+
+teacher: env ## Trains the bundled teacher again (hours on two cores; goes on where it was stopped).
+	@$(BIN)/pip install --quiet --no-deps --requirement models/teacher-mini/recipe/requirements.txt
+	@$(RUN) models/teacher-mini/recipe/build.py
+
+students: env ## Distils the bundled students through the mesh (about an hour on two cores).
+	@$(RUN) -m seodang.cli students
+
+bench: env ## Benchmarks, and docs/performance.md from their results.
+	@$(RUN) -m benchmarks.run
+
+clean: ## Removes what the commands made, the environment included.
+	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache
