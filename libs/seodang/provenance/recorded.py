@@ -1,0 +1,94 @@
+"""``record.json``, the job that `seodang students` keeps beside a student, against what is signed."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from google.protobuf import json_format
+
+from seodang.api.distill.v1 import job_pb2
+from seodang.base.errors import Conflict, InvalidInput
+from seodang.distillation.spec import FileSource, JobSpec, resolve
+from seodang.distillation.wire import spec_from_proto
+from seodang.provenance.files import RECORD
+from seodang.provenance.record import Provenance
+
+_TOLERANCE = 1e-9
+
+
+def recorded_job(folder: Path) -> str:
+    """ "jobs/{job}" of the student's record.json; empty if it has none.
+
+    Raises:
+        Conflict: it is no job of the contract.
+    """
+    path = folder / RECORD
+    return read_record(path).name if path.is_file() else ""
+
+
+def read_record(path: Path) -> job_pb2.Job:
+    """Reads a record.json.
+
+    Raises:
+        Conflict: it is no job of the contract.
+    """
+    try:
+        return json_format.Parse(path.read_bytes(), job_pb2.Job())
+    except (json_format.ParseError, UnicodeDecodeError) as error:
+        raise Conflict(f"{path} is no record of a job: {error}") from error
+
+
+def disagreements(record: job_pb2.Job, provenance: Provenance, spec: JobSpec) -> list[str]:
+    """Each field of the record that says something else than the lineage and the job that are signed, in words."""
+    found = [*_compare("name", record.name, provenance.job)]
+    made = record.result
+    found += _compare("result.measurements", len(made.measurements), len(provenance.measurements))
+    for number, (theirs, ours) in enumerate(zip(made.measurements, provenance.measurements, strict=False)):
+        found += _compare_fields(f"result.measurements[{number}]", theirs, ours)
+    found += _compare("result.verdict.passed", made.verdict.passed, provenance.verdict.passed)
+    found += _compare("result.verdict.checks", len(made.verdict.checks), len(provenance.verdict.checks))
+    for number, (check, judged) in enumerate(zip(made.verdict.checks, provenance.verdict.checks, strict=False)):
+        found += _compare_fields(f"result.verdict.checks[{number}]", check, judged)
+    found += _compare_fields("result.cost", made.cost, provenance.cost)
+    return [*found, *_compare_spec(record.spec, spec)]
+
+
+def _compare_spec(asked: job_pb2.JobSpec, spec: JobSpec) -> Iterator[str]:
+    try:
+        resolved = spec_from_proto(asked, own_teacher=spec.teachers[0].address)
+    except InvalidInput as error:
+        yield f"spec is no job: {error.message}"
+        return
+    # Both sides go through the same code, so that a default that came later is the same on both.
+    ours, theirs = msgspec.to_builtins(resolve(spec)), msgspec.to_builtins(resolved)
+    if _same_file(spec.data.source, resolved.data.source):
+        theirs["data"]["source"] = ours["data"]["source"]
+    for name, value in ours.items():
+        yield from _compare(f"spec.{name}", theirs[name], value)
+
+
+def _same_file(absolute: object, asked: object) -> bool:
+    """Whether a file's absolute path, as the server gives it to its worker, ends in the path that was asked for."""
+    if not (isinstance(absolute, FileSource) and isinstance(asked, FileSource)):
+        return False
+    asked_parts = Path(asked.path).parts
+    return Path(absolute.path).parts[-len(asked_parts) :] == asked_parts
+
+
+def _compare_fields(where: str, message: Any, record: msgspec.Struct) -> Iterator[str]:
+    for name, value in msgspec.structs.asdict(record).items():
+        told = getattr(message, name)
+        if value is None:
+            told = told if message.HasField(name) else None
+        yield from _compare(f"{where}.{name}", told, value)
+
+
+def _compare(where: str, told: Any, signed: Any) -> Iterator[str]:
+    if isinstance(told, float) and isinstance(signed, float):
+        equal = math.isclose(told, signed, rel_tol=_TOLERANCE)
+    else:
+        equal = told == signed
+    if not equal:
+        yield f"{where} is {told!r}, signed is {signed!r}"
