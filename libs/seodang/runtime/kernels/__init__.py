@@ -1,0 +1,1 @@
+"""The arithmetic of our decoders: one interface, plain torch, and C for decoding on CPUs."""

@@ -1,0 +1,52 @@
+"""What a model computes with. Shapes: T tokens, N outputs, K inputs, H hidden, I intermediate, E experts, k a token,
+R rows of one new token each, G query heads of a key head, D and V sizes of keys and values.
+"""
+
+from typing import Protocol
+
+import torch
+
+from seodang.runtime.attention import Group
+from seodang.runtime.kernels.weight import Weight
+
+
+class Kernels(Protocol):
+    """The arithmetic of a decoder. Activations have ``activations``' dtype, whatever that of the weights."""
+
+    activations: torch.dtype
+
+    def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
+        """[T, N]"""
+
+    def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+        """Root mean square norm of the last dimension."""
+
+    def rotate(self, x_TND: torch.Tensor, cos_sin: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Rotate heads whose first and second half are the two coordinates; the first half of sin is negated."""
+
+    def gated(self, x_TH: torch.Tensor, gate_up_IH: Weight, down_HI: Weight) -> torch.Tensor:
+        """down(silu(gate(x)) * up(x)); the rows of gate come before those of up."""
+
+    def experts(
+        self,
+        x_TH: torch.Tensor,
+        ids_Tk: torch.Tensor,
+        weights_Tk: torch.Tensor,
+        gate_up_EIH: Weight,
+        down_EHI: Weight,
+        first: int,
+    ) -> torch.Tensor:
+        """Weighted sum of gated experts ``first``.. ``first`` + E - 1, for the tokens that have chosen them: [T, H]."""
+
+    def attention(
+        self,
+        query_RND: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        value_size: int,
+        group: Group,
+        scale: float,
+    ) -> torch.Tensor:
+        """One query token a row over its paged context: [R, N, V]. Pools are [blocks, slots, key heads, size]; values
+        are the first ``value_size`` of each value cell.
+        """

@@ -1,0 +1,398 @@
+/* Decode kernels for CPUs: few tokens against many weights, so speed is the rate at which weights arrive.
+ *
+ * Activations are float32, the cache float32 or bfloat16, and weights these or int8
+ * with a scale for each row. A sum over K always runs in the same order, whatever
+ * else is in the batch: a token's result does not depend on its company. Loops are written over vectors, which every
+ * compiler of ours lowers to what the machine has. T tokens, N outputs, K inputs, E experts, H hidden, I intermediate,
+ * D and V sizes of keys and values, C context slots. The caller defines BLOCK, the slots of a cache block.
+ */
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+#ifdef __AVX512F__
+enum { LANES = 16, ROWS = 4, TOKENS = 8 };
+#else
+enum { LANES = 8, ROWS = 2, TOKENS = 4 }; /* a tile's sums fit into 16 registers */
+#endif
+enum { CHUNK = 32, HEADS = 8, TOKEN_BLOCK = 64 }; /* what one thread takes at a time */
+enum { MANY_TOKENS = 12, WIDE = 16384 };
+enum { F32 = 0, BF16 = 1, I8 = 2 };
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+#define PARALLEL_WORK 65536 /* multiply-adds below which threads cost more than they save */
+
+typedef float floats __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef uint32_t words __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef uint16_t halves __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
+typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
+typedef int16_t shorts __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
+typedef int32_t ints __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+
+/* LANES of 16 bits, and of 8 with their sign, as 32. gcc 12 makes a chain of shuffles of its own conversions. */
+#if defined(__AVX512F__)
+INLINE words widen16(const void *p) { return (words)_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)); }
+INLINE ints widen8(const void *p) { return (ints)_mm512_cvtepi8_epi32(_mm_loadu_si128(p)); }
+#elif defined(__AVX2__)
+INLINE words widen16(const void *p) { return (words)_mm256_cvtepu16_epi32(_mm_loadu_si128(p)); }
+INLINE ints widen8(const void *p) { return (ints)_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)); }
+#else
+INLINE words widen16(const void *p) { return __builtin_convertvector(*(const halves *)p, words); }
+INLINE ints widen8(const void *p) {
+    return __builtin_convertvector(__builtin_convertvector(*(const bytes *)p, shorts), ints);
+}
+#endif
+
+/* LANES weights from the given one on, and one weight. Inlined with a constant type, no test remains. */
+INLINE floats load(const void *w, long at, int type) {
+    if (type == F32) return *(const floats *)((const float *)w + at);
+    if (type == I8) return __builtin_convertvector(widen8((const int8_t *)w + at), floats);
+    return (floats)(widen16((const uint16_t *)w + at) << 16);
+}
+
+INLINE float load_one(const void *w, long at, int type) {
+    if (type == F32) return ((const float *)w)[at];
+    if (type == I8) return ((const int8_t *)w)[at];
+    uint32_t bits = (uint32_t)((const uint16_t *)w)[at] << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* So many numbers, fewer than LANES, and zeros. */
+static __attribute__((noinline)) floats load_few(const void *w, long at, long count, int type) {
+    float few[LANES] = {0};
+    for (long i = 0; i < count; i++) few[i] = load_one(w, at + i, type);
+    return load(few, 0, F32);
+}
+
+INLINE const void *skip(const void *w, long count, int type) {
+    return (const char *)w + count * (type == F32 ? 4 : type == BF16 ? 2 : 1);
+}
+
+INLINE float sum(floats v) {
+    float total = 0;
+    for (int i = 0; i < LANES; i++) total += v[i]; /* -ffast-math makes a tree of it */
+    return total;
+}
+
+INLINE float silu(float x) { return x / (1.0f + expf(-x)); }
+
+INLINE long least(long a, long b) { return a < b ? a : b; }
+
+/* y[t, n] = x[t] . w[n]: the heart of everything below. Strides are from row to row, in numbers. */
+typedef struct {
+    float *y;
+    const float *x;
+    const void *w;
+    long y_stride, x_stride, w_stride, T, K;
+    const int *source; /* which row of x is token t; NULL: row t */
+    int type;
+    const float *scales; /* of the rows of w; NULL: 1 */
+} Product;
+
+/* A tile's sums stay in registers: each weight is loaded once for its tokens, each input once for its rows. */
+INLINE void tile(const Product *p, long t, long n, int type, const int tokens, const int rows) {
+    long whole = p->K - p->K % LANES, w[ROWS];
+    const float *x[TOKENS];
+    floats sums[TOKENS][ROWS] = {0};
+    UNROLL for (int r = 0; r < rows; r++) w[r] = (n + r) * p->w_stride;
+    UNROLL for (int i = 0; i < tokens; i++) x[i] = p->x + (p->source ? p->source[t + i] : t + i) * p->x_stride;
+    if (whole < p->K) /* what whole vectors leave comes first: here nothing is in registers yet */
+        for (int r = 0; r < rows; r++) {
+            floats weights = load_few(p->w, w[r] + whole, p->K - whole, type);
+            for (int i = 0; i < tokens; i++) sums[i][r] = load_few(x[i], whole, p->K - whole, F32) * weights;
+        }
+    for (long k = 0; k < whole; k += LANES) {
+        floats weights[ROWS];
+        UNROLL for (int r = 0; r < rows; r++) weights[r] = load(p->w, w[r] + k, type);
+        UNROLL for (int i = 0; i < tokens; i++) {
+            floats inputs = load(x[i], k, F32);
+            UNROLL for (int r = 0; r < rows; r++) sums[i][r] += inputs * weights[r];
+        }
+    }
+    UNROLL for (int i = 0; i < tokens; i++)
+        UNROLL for (int r = 0; r < rows; r++) {
+            float *y = p->y + (t + i) * p->y_stride + n + r;
+            *y = sum(sums[i][r]);
+            if (type == I8) *y *= p->scales[n + r];
+        }
+}
+
+/* All tokens over some rows. */
+INLINE void band(const Product *p, long n, int type, const int tokens, const int rows) {
+    long t = 0;
+    for (; t + tokens <= p->T; t += tokens) tile(p, t, n, type, tokens, rows);
+    for (; tokens > 4 && t + 4 <= p->T; t += 4) tile(p, t, n, type, 4, rows);
+    switch (p->T - t) {
+        case 3: tile(p, t, n, type, 3, rows); break;
+        case 2: tile(p, t, n, type, 2, rows); break;
+        case 1: tile(p, t, n, type, 1, rows); break;
+    }
+}
+
+INLINE void bands(const Product *p, long n, long end, int type, const int tokens, const int rows) {
+    for (; n + rows <= end; n += rows) band(p, n, type, tokens, rows);
+    for (; n < end; n++) band(p, n, type, tokens, 1);
+}
+
+static __attribute__((noinline, noclone)) void multiply_block(const Product *p, long n, long end);
+
+INLINE void widen(float *wide, const void *w, long at, long K, int type) {
+    long k = 0;
+    for (; k + LANES <= K; k += LANES) *(floats *)(wide + k) = load(w, at + k, type);
+    for (; k < K; k++) wide[k] = load_one(w, at + k, type);
+}
+
+/* Outputs n .. end - 1 of so many tokens that a few rows at a time are best made float32 first. */
+static void multiply_widened(const Product *p, long n, long end) {
+    float wide[WIDE];
+    Product q = *p;
+    q.w = wide, q.w_stride = p->K, q.type = F32;
+    for (; n < end; n += ROWS) {
+        long rows = least(ROWS, end - n);
+        for (long r = 0; r < rows; r++)
+            if (p->type == BF16)
+                widen(wide + r * p->K, p->w, (n + r) * p->w_stride, p->K, BF16);
+            else
+                widen(wide + r * p->K, p->w, (n + r) * p->w_stride, p->K, I8);
+        q.y = p->y + n;
+        multiply_block(&q, 0, rows);
+        for (long t = 0; p->scales && t < p->T; t++)
+            for (long r = 0; r < rows; r++) q.y[t * p->y_stride + r] *= p->scales[n + r];
+    }
+}
+
+/* Outputs n .. end - 1 of all tokens. Widening a weight costs as much as multiplying it, so it should serve many. */
+static void multiply_block(const Product *p, long n, long end) {
+    if (p->type == F32)
+        bands(p, n, end, F32, 4, ROWS);
+    else if (p->T >= MANY_TOKENS && p->K * ROWS <= WIDE)
+        multiply_widened(p, n, end);
+    else if (p->type == BF16 && p->T < TOKENS)
+        bands(p, n, end, BF16, 4, ROWS);
+    else if (p->type == BF16)
+        bands(p, n, end, BF16, TOKENS, 2);
+    else if (p->T < TOKENS)
+        bands(p, n, end, I8, 4, ROWS);
+    else
+        bands(p, n, end, I8, TOKENS, 2);
+}
+
+/* The same, by blocks of tokens that stay near the processor while the rows go by. */
+static void multiply(const Product *p, long n, long end) {
+    for (long t = 0; t < p->T; t += TOKEN_BLOCK) {
+        Product part = *p;
+        part.T = least(TOKEN_BLOCK, p->T - t);
+        part.y += t * p->y_stride;
+        if (p->source)
+            part.source += t;
+        else
+            part.x += t * p->x_stride;
+        multiply_block(&part, n, end);
+    }
+}
+
+static void multiply_in_parallel(const Product *p, long N) {
+#pragma omp parallel for schedule(static) if (p->T * N * p->K > PARALLEL_WORK)
+    for (long n = 0; n < N; n += CHUNK) multiply(p, n, least(n + CHUNK, N));
+}
+
+/* Whether the processor multiplies bfloat16 matrices in one instruction, which these loops do not use. */
+int seodang_has_matrix_unit(void) {
+#ifdef __AMX_BF16__
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+/* y[T, N] = x[T, K] w[N, K]^T */
+void seodang_linear(float *y, const float *x, const void *w, const float *scales, int type, long T, long N, long K) {
+    multiply_in_parallel(&(Product){y, x, w, N, K, K, T, K, NULL, type, scales}, N);
+}
+
+/* The first half of each row becomes silu(first half) * second half. */
+static void gate(float *inner, long row, long I) {
+    float *first = inner + row * 2 * I;
+    for (long i = 0; i < I; i++) first[i] = silu(first[i]) * first[I + i];
+}
+
+/* y[T, H] = down[H, I] (silu(gate) * up), where gate_up[2I, H] holds gate's rows, then up's. Scratch: inner [T, 2I]. */
+void seodang_gated(float *y, float *inner, const float *x, const void *gate_up, const float *gate_up_scales,
+                   const void *down, const float *down_scales, int type, long T, long H, long I) {
+    seodang_linear(inner, x, gate_up, gate_up_scales, type, T, 2 * I, H);
+#pragma omp parallel for schedule(static) if (T * I > PARALLEL_WORK / 16)
+    for (long t = 0; t < T; t++) gate(inner, t, I);
+    multiply_in_parallel(&(Product){y, inner, down, H, 2 * I, I, T, I, NULL, type, down_scales}, H);
+}
+
+/* y[T, H] = sum over a token's chosen experts of weight * down(silu(gate) * up). Experts first .. first + E - 1 are
+ * here; the share of others is added elsewhere. Scratch: inner [T * k, 2I], outer [T * k, H], order
+ * [2 * T * k + E + 1].
+ */
+void seodang_experts(float *y, float *inner, float *outer, int *order, const float *x, const int64_t *ids,
+                     const float *weights, const void *gate_up, const float *gate_up_scales, const void *down,
+                     const float *down_scales, int type, long T, long k, long first, long E, long H, long I) {
+    int *begin = order, *token = order + E + 1, *slot = token + T * k, pairs = 0;
+    for (long e = 0; e < E; e++) {
+        begin[e] = pairs;
+        for (long p = 0; p < T * k; p++)
+            if (ids[p] == first + e) {
+                token[pairs] = (int)(p / k);
+                slot[pairs++] = (int)p;
+            }
+    }
+    begin[E] = pairs;
+    long wide = (2 * I + CHUNK - 1) / CHUNK, high = (H + CHUNK - 1) / CHUNK;
+#pragma omp parallel if (pairs * H * I > PARALLEL_WORK)
+    {
+#pragma omp for schedule(dynamic, 4)
+        for (long c = 0; c < E * wide; c++) {
+            long e = c / wide, n = c % wide * CHUNK;
+            const void *w = skip(gate_up, e * 2 * I * H, type);
+            const float *scales = gate_up_scales ? gate_up_scales + e * 2 * I : NULL;
+            long count = begin[e + 1] - begin[e];
+            Product p = {inner + begin[e] * 2 * I, x, w, 2 * I, H, H, count, H, token + begin[e], type, scales};
+            multiply(&p, n, least(n + CHUNK, 2 * I));
+        }
+#pragma omp for schedule(static)
+        for (long p = 0; p < pairs; p++) gate(inner, p, I);
+#pragma omp for schedule(dynamic, 4)
+        for (long c = 0; c < E * high; c++) {
+            long e = c / high, n = c % high * CHUNK;
+            const void *w = skip(down, e * H * I, type);
+            const float *scales = down_scales ? down_scales + e * H : NULL, *from = inner + begin[e] * 2 * I;
+            long count = begin[e + 1] - begin[e];
+            Product p = {outer + begin[e] * H, from, w, H, 2 * I, I, count, I, NULL, type, scales};
+            multiply(&p, n, least(n + CHUNK, H));
+        }
+    }
+    memset(y, 0, (size_t)(T * H) * sizeof *y);
+    for (long p = 0; p < pairs; p++) {
+        float weight = weights[slot[p]], *into = y + token[p] * H, *from = outer + p * H;
+        for (long h = 0; h < H; h++) into[h] += weight * from[h];
+    }
+}
+
+/* y = x / rms(x) * w, row by row */
+void seodang_rms_norm(float *y, const float *x, long x_stride, const void *w, int type, long T, long H, float epsilon) {
+    for (long t = 0; t < T; t++) {
+        const float *from = x + t * x_stride;
+        float *into = y + t * H, square = 0;
+        for (long h = 0; h < H; h++) square += from[h] * from[h];
+        float scale = 1.0f / sqrtf(square / (float)H + epsilon);
+        if (type == F32)
+            for (long h = 0; h < H; h++) into[h] = from[h] * scale * load_one(w, h, F32);
+        else
+            for (long h = 0; h < H; h++) into[h] = from[h] * scale * load_one(w, h, BF16);
+    }
+}
+
+/* y[T, heads, D] = x * cos + swap(x) * sin, with the first half of sin negated (see models/rotary.py) */
+void seodang_rotate(float *y, const float *x, long t_stride, long h_stride, const float *cos, const float *sin, long T,
+                    long heads, long D) {
+    long half = D / 2;
+    for (long t = 0; t < T; t++)
+        for (long h = 0; h < heads; h++) {
+            const float *from = x + t * t_stride + h * h_stride, *c = cos + t * D, *s = sin + t * D;
+            float *into = y + (t * heads + h) * D;
+            for (long d = 0; d < half; d++) {
+                into[d] = from[d] * c[d] + from[d + half] * s[d];
+                into[d + half] = from[d + half] * c[d + half] + from[d] * s[d + half];
+            }
+        }
+}
+
+/* One row's cells of one key head in a pool: the cell of slot c lies in block table[c / BLOCK]. */
+typedef struct {
+    const void *pool;
+    const int *table;
+    long stride, offset; /* from slot to slot, and of the head in a slot */
+} Cells;
+
+INLINE long cell(const Cells *cells, long c) {
+    return ((long)cells->table[c / BLOCK] * BLOCK + c % BLOCK) * cells->stride + cells->offset;
+}
+
+/* out[h, d] = sum over slots of shares[h, c] * value[c, d], for a tile of heads and vectors of d */
+INLINE void mix_tile(float *out, const float *shares, const Cells *values, long length, long V, long C, int type,
+                     const int heads, const int vectors) {
+    floats sums[4][4] = {0};
+    for (long c = 0; c < length; c++) {
+        long at = cell(values, c);
+        UNROLL for (int v = 0; v < vectors; v++) {
+            floats value = load(values->pool, at + v * LANES, type);
+            UNROLL for (int h = 0; h < heads; h++) sums[h][v] += shares[h * C + c] * value;
+        }
+    }
+    UNROLL for (int h = 0; h < heads; h++)
+        UNROLL for (int v = 0; v < vectors; v++) *(floats *)(out + h * V + v * LANES) = sums[h][v];
+}
+
+INLINE void mix(float *out, const float *shares, Cells values, long length, long V, long C, int type, const int heads) {
+    long d = 0;
+    for (; d + 4 * LANES <= V; d += 4 * LANES, values.offset += 4 * LANES)
+        mix_tile(out + d, shares, &values, length, V, C, type, heads, 4);
+    for (; d + LANES <= V; d += LANES, values.offset += LANES)
+        mix_tile(out + d, shares, &values, length, V, C, type, heads, 1);
+    for (; d < V; d++, values.offset++)
+        for (int h = 0; h < heads; h++) {
+            float value = 0;
+            for (long c = 0; c < length; c++)
+                value += shares[h * C + c] * load_one(values.pool, cell(&values, c), type);
+            out[h * V + d] = value;
+        }
+}
+
+/* Some heads of one row over one key head. */
+INLINE void attend(float *out, float *scores, const float *query, Cells keys, Cells values, long length, long heads,
+                   long D, long V, long C, float scale, int type) {
+    for (long c = 0; c < length; c += BLOCK) {
+        const void *block = skip(keys.pool, cell(&keys, c), type);
+        Product p = {scores + c, query, block, C, D, keys.stride, heads, D, NULL, type, NULL};
+        multiply_block(&p, 0, least(BLOCK, length - c));
+    }
+    for (long h = 0; h < heads; h++) {
+        float peak = -FLT_MAX, mass = 0, *s = scores + h * C;
+        for (long c = 0; c < length; c++) peak = s[c] > peak ? s[c] : peak;
+        for (long c = 0; c < length; c++) mass += s[c] = expf((s[c] - peak) * scale);
+        for (long c = 0; c < length; c++) s[c] /= mass;
+    }
+    long h = 0;
+    for (; h + 4 <= heads; h += 4) mix(out + h * V, scores + h * C, values, length, V, C, type, 4);
+    for (; h + 2 <= heads; h += 2) mix(out + h * V, scores + h * C, values, length, V, C, type, 2);
+    for (; h < heads; h++) mix(out + h * V, scores + h * C, values, length, V, C, type, 1);
+}
+
+/* Attention of single tokens over paged contexts. Each of R rows has `heads` queries of size D for each of `key_heads`
+ * key heads. Cells of `key` hold D numbers; those of `value`, which may be the same pool, `value_size`, of which the
+ * first V count. `table` has a row's blocks, for the longest context C. out[R, key_heads, heads, V]; scratch [R,
+ * key_heads, heads, C].
+ */
+void seodang_attention(float *out, float *scratch, const float *query, const void *key, const void *value, int type,
+                       long value_size, const int *table, const int *lengths, long R, long key_heads, long heads,
+                       long D, long V, long C, float scale) {
+    long parts = (heads + HEADS - 1) / HEADS;
+#pragma omp parallel for schedule(dynamic) if (R * key_heads * heads * C * (D + V) > PARALLEL_WORK)
+    for (long unit = 0; unit < R * key_heads * parts; unit++) {
+        long part = unit % parts, key_head = unit / parts % key_heads, row = unit / parts / key_heads;
+        long first = (row * key_heads + key_head) * heads + part * HEADS, count = least(HEADS, heads - part * HEADS);
+        const int *blocks = table + row * (C / BLOCK);
+        Cells keys = {key, blocks, key_heads * D, key_head * D};
+        Cells values = {value, blocks, key_heads * value_size, key_head * value_size};
+        float *o = out + first * V, *s = scratch + first * C;
+        const float *q = query + first * D;
+        if (type == F32)
+            attend(o, s, q, keys, values, lengths[row], count, D, V, C, scale, F32);
+        else
+            attend(o, s, q, keys, values, lengths[row], count, D, V, C, scale, BF16);
+    }
+}

@@ -1,0 +1,152 @@
+"""The kernels of ``kernels.c``, and torch where it is faster. Activations are float32 whatever the weights are."""
+
+import ctypes
+from collections.abc import Callable
+from typing import Final
+
+import torch
+
+from seodang.runtime.attention import Group
+from seodang.runtime.kernels.torch_kernels import TorchKernels
+from seodang.runtime.kernels.weight import Int8, Weight
+
+TYPES: Final = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
+FEW_TOKENS: Final = 32
+"""Up to here the weights' way to the processor is the limit, and our loops follow it more closely than a large GEMM."""
+
+_POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
+
+
+class NativeKernels:
+    """See ``seodang.runtime.kernels.interface.Kernels``."""
+
+    def __init__(self, library: ctypes.CDLL, *, matrix_unit: bool | None = None) -> None:
+        """``matrix_unit``: whether the processor has instructions for products of bfloat16 matrices; None: find out."""
+        self.activations = torch.float32
+        if matrix_unit is None:
+            matrix_unit = bool(library.seodang_has_matrix_unit())
+        self._by_torch = {torch.float32, torch.bfloat16} if matrix_unit else {torch.float32}
+        """Weights that torch multiplies with many tokens faster than our loops do."""
+        self._torch = TorchKernels(torch.float32)
+        self._linear = _bind(library, "linear", *[_POINTER] * 4, _INT, *[_LONG] * 3)
+        self._gated = _bind(library, "gated", *[_POINTER] * 7, _INT, *[_LONG] * 3)
+        self._experts = _bind(library, "experts", *[_POINTER] * 11, _INT, *[_LONG] * 6)
+        self._rms_norm = _bind(library, "rms_norm", *[_POINTER] * 2, _LONG, _POINTER, _INT, *[_LONG] * 2, _FLOAT)
+        self._rotate = _bind(library, "rotate", *[_POINTER] * 2, *[_LONG] * 2, *[_POINTER] * 2, *[_LONG] * 3)
+        self._attention = _bind(
+            library, "attention", *[_POINTER] * 5, _INT, _LONG, *[_POINTER] * 2, *[_LONG] * 6, _FLOAT
+        )
+
+    def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
+        """[T, N]"""
+        tokens, inputs = x_TK.shape
+        if isinstance(weight_NK, torch.Tensor) and self._prefers_torch(tokens, weight_NK):
+            return self._torch.linear(x_TK.to(weight_NK.dtype), weight_NK).float()
+        assert x_TK.dtype is torch.float32
+        x_TK, outputs = x_TK.contiguous(), weight_NK.shape[0]
+        out = torch.empty(tokens, outputs)
+        pointers = (out.data_ptr(), x_TK.data_ptr(), *_pointers(weight_NK))
+        self._linear(*pointers, _type(weight_NK), tokens, outputs, inputs)
+        return out
+
+    def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+        """Root mean square norm of the last dimension."""
+        size, kind = x.shape[-1], TYPES[weight.dtype]
+        if x.ndim != 2 or x.stride(1) != 1:
+            x = x.contiguous()
+        rows, stride = x.numel() // size, x.stride(-2)
+        out = torch.empty(x.shape)
+        self._rms_norm(out.data_ptr(), x.data_ptr(), stride, weight.data_ptr(), kind, rows, size, epsilon)
+        return out
+
+    def rotate(self, x_TND: torch.Tensor, cos_sin: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Rotate heads whose first and second half are the two coordinates."""
+        cos, sin = cos_sin
+        tokens, heads, size = x_TND.shape
+        if x_TND.stride(2) != 1:
+            x_TND = x_TND.contiguous()
+        out = torch.empty(x_TND.shape)
+        strides = x_TND.stride()[:2]
+        self._rotate(out.data_ptr(), x_TND.data_ptr(), *strides, cos.data_ptr(), sin.data_ptr(), tokens, heads, size)
+        return out
+
+    def gated(self, x_TH: torch.Tensor, gate_up_IH: Weight, down_HI: Weight) -> torch.Tensor:
+        """down(silu(gate(x)) * up(x))"""
+        tokens, hidden = x_TH.shape
+        if isinstance(down_HI, torch.Tensor) and self._prefers_torch(tokens, down_HI):
+            return self._torch.gated(x_TH.to(down_HI.dtype), gate_up_IH, down_HI).float()
+        assert x_TH.dtype is torch.float32
+        x_TH, width = x_TH.contiguous(), down_HI.shape[1]
+        out, inner = torch.empty(tokens, hidden), torch.empty(tokens, 2 * width)
+        pointers = [*_pointers(gate_up_IH), *_pointers(down_HI)]
+        self._gated(out.data_ptr(), inner.data_ptr(), x_TH.data_ptr(), *pointers, _type(down_HI), tokens, hidden, width)
+        return out
+
+    def experts(
+        self,
+        x_TH: torch.Tensor,
+        ids_Tk: torch.Tensor,
+        weights_Tk: torch.Tensor,
+        gate_up_EIH: Weight,
+        down_EHI: Weight,
+        first: int,
+    ) -> torch.Tensor:
+        """Weighted sum of each token's chosen experts: [T, H]."""
+        tokens, hidden = x_TH.shape
+        count, _, width = down_EHI.shape
+        pairs = ids_Tk.numel()
+        of_each = min(tokens, pairs // count)  # were they spread evenly
+        if isinstance(down_EHI, torch.Tensor) and self._prefers_torch(of_each, down_EHI):
+            x_TH = x_TH.to(down_EHI.dtype)
+            return self._torch.experts(x_TH, ids_Tk, weights_Tk, gate_up_EIH, down_EHI, first).float()
+        assert (x_TH.dtype, ids_Tk.dtype, weights_Tk.dtype) == (torch.float32, torch.int64, torch.float32)
+        x_TH, ids_Tk, weights_Tk = x_TH.contiguous(), ids_Tk.contiguous(), weights_Tk.contiguous()
+        out, inner, outer = torch.empty(tokens, hidden), torch.empty(pairs, 2 * width), torch.empty(pairs, hidden)
+        order = torch.empty(2 * pairs + count + 1, dtype=torch.int32)
+        tensors = (out, inner, outer, order, x_TH, ids_Tk, weights_Tk)
+        pointers = [*(tensor.data_ptr() for tensor in tensors), *_pointers(gate_up_EIH), *_pointers(down_EHI)]
+        self._experts(*pointers, _type(down_EHI), tokens, ids_Tk.shape[1], first, count, hidden, width)
+        return out
+
+    def attention(
+        self,
+        query_RND: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        value_size: int,
+        group: Group,
+        scale: float,
+    ) -> torch.Tensor:
+        """One query token a row over its paged context: [R, N, V]."""
+        assert group.blocks is not None
+        assert group.lengths_R is not None
+        rows, heads, size = query_RND.shape
+        key_heads = keys.shape[2]
+        query_RND = query_RND.contiguous()
+        out, scratch = torch.empty(rows, heads, value_size), torch.empty(rows * heads * group.context)
+        self._attention(
+            *(tensor.data_ptr() for tensor in (out, scratch, query_RND, keys, values)),
+            *(TYPES[keys.dtype], values.shape[3], group.blocks.data_ptr(), group.lengths_R.data_ptr()),
+            *(rows, key_heads, heads // key_heads, size, value_size, group.context, scale),
+        )
+        return out
+
+    def _prefers_torch(self, tokens: int, weight: torch.Tensor) -> bool:
+        return tokens > FEW_TOKENS and weight.dtype in self._by_torch
+
+
+def _pointers(weight: Weight) -> list[int | None]:
+    """Of the matrix and of its rows' scales."""
+    values, scales = (weight.values, weight.scales) if isinstance(weight, Int8) else (weight, None)
+    assert values.is_contiguous()
+    return [values.data_ptr(), None if scales is None else scales.data_ptr()]
+
+
+def _type(weight: Weight) -> int:
+    return TYPES[weight.values.dtype if isinstance(weight, Int8) else weight.dtype]
+
+
+def _bind(library: ctypes.CDLL, name: str, *signature: type) -> Callable[..., None]:
+    function = getattr(library, f"seodang_{name}")
+    function.argtypes, function.restype = list(signature), None
+    return function  # type: ignore[no-any-return]
