@@ -1,0 +1,44 @@
+"""``python -m seodang.distillation JOB_DIR``: works on a job until it is done. See ``folder.py`` for the contract."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+from seodang.base.errors import Unsupported
+from seodang.base.process import configure_logs
+from seodang.distillation.fault import write_fault
+from seodang.distillation.folder import EXIT_DONE, EXIT_FAULT, JobFolder
+from seodang.distillation.job import run_job
+from seodang.distillation.settings import WorkerSettings
+from seodang.distillation.teacher import Patience
+
+
+def main() -> int:
+    """Entry point of the process; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m seodang.distillation", description="Works on one job.")
+    parser.add_argument("folder", type=Path, help="the job's folder, with job.json in it")
+    folder = JobFolder(parser.parse_args().folder.absolute())
+    configure_logs("distillation")
+    try:
+        folder.fault.unlink(missing_ok=True)
+        settings = WorkerSettings.load()
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        if settings.device == "cuda" and not torch.cuda.is_available():
+            raise Unsupported(
+                f"SEODANG_DISTILLATION_DEVICE=cuda, but torch {torch.__version__} sees no GPU on this machine: install "
+                "a build of torch for its driver, or leave the setting out"
+            )
+        run_job(folder, Patience(limit_s=settings.teacher_patience_s), torch.device(settings.device))
+    except Exception as error:  # noqa: BLE001 - the edge of the process: whatever it is, it is written down
+        record = write_fault(folder.fault, error)
+        logging.getLogger("distillation").error("%s\n%s", record.message, record.details)
+        return EXIT_FAULT
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

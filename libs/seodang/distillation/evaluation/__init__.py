@@ -1,0 +1,18 @@
+"""Measuring teacher, student and baselines on held-out data: what they do, and how close they are to the teacher."""
+
+from seodang.distillation.evaluation.contestants import Contestant, StudentContestant, TeacherContestant
+from seodang.distillation.evaluation.examination import Examination, examine
+from seodang.distillation.evaluation.fidelity import Fidelity, fidelity, top1_of
+from seodang.distillation.evaluation.wilson import wilson_interval
+
+__all__ = [
+    "Contestant",
+    "Examination",
+    "Fidelity",
+    "StudentContestant",
+    "TeacherContestant",
+    "examine",
+    "fidelity",
+    "top1_of",
+    "wilson_interval",
+]

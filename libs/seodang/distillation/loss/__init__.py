@@ -1,0 +1,26 @@
+"""One loss for every kind of teacher signal, computed in chunks so that tokens x vocabulary is never held."""
+
+from seodang.distillation.loss.chunked import LossParts, distillation_loss
+from seodang.distillation.loss.divergence import Objective
+from seodang.distillation.loss.signal import (
+    CandidateSignal,
+    DenseSignal,
+    HiddenSignal,
+    MixedSignal,
+    SampledSignal,
+    Signal,
+    TruncatedSignal,
+)
+
+__all__ = [
+    "CandidateSignal",
+    "DenseSignal",
+    "HiddenSignal",
+    "LossParts",
+    "MixedSignal",
+    "Objective",
+    "SampledSignal",
+    "Signal",
+    "TruncatedSignal",
+    "distillation_loss",
+]

@@ -1,0 +1,137 @@
+"""The measurements of a job: every contestant on the same held-out data, each once."""
+
+import time
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from seodang.distillation.catalogue import Task, find_corpus
+from seodang.distillation.evaluation import (
+    Contestant,
+    Examination,
+    Fidelity,
+    StudentContestant,
+    TeacherContestant,
+    examine,
+    fidelity,
+    top1_of,
+    wilson_interval,
+)
+from seodang.distillation.folder import write_whole
+from seodang.distillation.lineage import folder_sha256
+from seodang.distillation.recipes import Room
+from seodang.distillation.result import Cost, Measurement
+from seodang.distillation.spec import TEACHER, CorpusSource, Record, SampledTarget
+from seodang.distillation.targets import ShardSignals, plan_units, read_ledger, score_units
+from seodang.distillation.teaching import training_state
+from seodang.distillation.training import load_student
+
+# Nearly the whole distribution: measurements should be exact rather than cheap.
+EVAL_TARGET: Final = SampledTarget(head=32, tail_draws=32)
+_SPARE_TOKENS: Final = 8
+
+
+class _Measured(Record, frozen=True, kw_only=True):
+    """evaluation/SUBJECT/measurement.json."""
+
+    measurement: Measurement
+    seconds: float
+
+
+class Measuring:
+    """Asks the teacher for its signal on the held-out answers when it is made, and measures when it is told to."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._held_out = room.data.encoded["eval"]
+        store = room.store("eval", 0, EVAL_TARGET, self._held_out.sha256, temperature=1.0, packed=False)
+        progress = room.report.progress("", int(self._held_out.positions.sum()), "positions")
+        self._shard = score_units(store, plan_units(self._held_out), room.teachers[0], progress.add)
+        self._examination = Examination(
+            task=room.data.manifest.task,
+            examples=room.data.examples["eval"],
+            episodes=_episodes(room),
+            max_new_tokens=int(self._held_out.positions.max()) + _SPARE_TOKENS,
+            claim=room.data.manifest.sha256,
+        )
+
+    def measure(self) -> tuple[Measurement, ...]:
+        """Teacher, student, then each baseline."""
+        return tuple(self._measured(subject).measurement for subject in self._subjects)
+
+    def cost(self) -> Cost:
+        """What the job consumed, when everything is measured."""
+        room = self._room
+        records = [record for folder in room.folder.target_folders() for record in read_ledger(folder)]
+        states = {subject: training_state(room, subject) for subject in room.spec.subjects}
+        measured = {subject: self._measured(subject) for subject in self._subjects}
+        return Cost(
+            teacher_positions=sum(record.positions for record in records),
+            signal_bytes=sum(record.signal_bytes for record in records),
+            training_tokens=sum(state.tokens for state in states.values()),
+            training_flops=sum(
+                6.0 * measured[subject].measurement.parameters * state.tokens for subject, state in states.items()
+            ),
+            scoring_s=sum(record.seconds for record in records),
+            training_s=sum(state.seconds for state in states.values()),
+            evaluating_s=sum(each.seconds for each in measured.values()),
+        )
+
+    @property
+    def _subjects(self) -> list[str]:
+        return [TEACHER, *self._room.spec.subjects]
+
+    def _measured(self, subject: str) -> _Measured:
+        path = self._room.folder.evaluation(subject) / "measurement.json"
+        if not path.exists():
+            began_s = time.monotonic()
+            measurement = self._measure(subject)
+            made = _Measured(measurement=measurement, seconds=time.monotonic() - began_s)
+            self._room.report.measured(measurement)
+            self._room.report.sync()
+            write_whole(path, msgspec.json.format(msgspec.json.encode(made), indent=2))
+        return msgspec.json.decode(path.read_bytes(), type=_Measured)
+
+    def _measure(self, subject: str) -> Measurement:
+        contestant, close, claim = self._contestant(subject)
+        later = self._examination.count * (len(self._subjects) - 1 - self._subjects.index(subject))
+        progress = self._room.report.progress(subject, self._examination.count, "examples", later=later)
+        file = self._room.folder.evaluation(subject) / "answers.jsonl"
+        scores = examine(contestant, self._examination, file, claim, progress.add)
+        share = float(np.mean(scores))
+        low, high = wilson_interval(share, len(scores))
+        is_teacher = subject == TEACHER
+        return Measurement(
+            subject=subject,
+            parameters=contestant.parameters,
+            task_score=share,
+            task_score_low=low,
+            task_score_high=high,
+            metric=self._examination.task.value,
+            examples=len(scores),
+            cross_entropy=close.cross_entropy,
+            forward_kl=None if is_teacher else close.forward_kl,
+            top1_agreement=None if is_teacher else close.top1_agreement,
+        )
+
+    def _contestant(self, subject: str) -> tuple[Contestant, Fidelity, str]:
+        """Who answers, how close it is to the teacher, and the fingerprint of its weights."""
+        room = self._room
+        if subject == TEACHER:
+            teacher = room.teachers[0]
+            itself = Fidelity(0.0, 1.0, -float(self._shard.next_log_probs.mean()))
+            return TeacherContestant(teacher), itself, teacher.identity.weights_sha256
+        folder = room.folder.finished(subject)
+        student = load_student(folder, room.device)
+        signals = ShardSignals(self._shard, EVAL_TARGET)
+        close = fidelity(student, self._held_out, signals, top1_of(self._shard))
+        return StudentContestant(subject, student, room.tokenizer), close, folder_sha256(folder)
+
+
+def _episodes(room: Room) -> int:
+    """Of missions; 0 where there are none."""
+    source = room.spec.data.source
+    if room.data.manifest.task is not Task.MISSION or not isinstance(source, CorpusSource):
+        return 0
+    return room.spec.data.eval_examples or find_corpus(source.name).eval_examples

@@ -1,0 +1,75 @@
+"""Teachers that are asked while the student trains. What they said is kept a step, so that a step that is done again
+after a crash asks for nothing.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from seodang.distillation.data import Encoded
+from seodang.distillation.loss import CandidateSignal, Signal
+from seodang.distillation.recipes.candidates import Candidates, choose_candidates
+from seodang.distillation.recipes.room import Room, objective_of
+from seodang.distillation.spec import Recipe, SampledTarget
+from seodang.distillation.targets import Shard, ShardSignals, Unit, score_units
+from seodang.distillation.training.batches import Batch, Indices
+from seodang.distillation.training.student import Student
+
+
+class LiveTeachers:
+    """All teachers of the job, asked a step at a time.
+
+    With a sampled target and any divergence but forward KL, they are asked for live candidates: their log-probabilities
+    at tokens that the student chooses.
+    """
+
+    def __init__(self, room: Room, recipe: Recipe, subject: str) -> None:
+        self._room = room
+        self._recipe = recipe
+        sampled = recipe.target if isinstance(recipe.target, SampledTarget) else None
+        self._candidates = None if objective_of(recipe).is_forward else sampled
+        self._stores = [
+            room.store(
+                f"live-{subject}",
+                number,
+                recipe.target,
+                room.train.sha256,
+                temperature=recipe.temperature,
+                candidates=self._candidates is not None,
+            )
+            for number in range(len(room.teachers))
+        ]
+
+    def lessons(
+        self, step: int, sequences: Encoded, batches: Sequence[Batch], student: Student
+    ) -> list[tuple[Batch, Signal | None]]:
+        """The batches of these sequences, each with its signal; their rows are numbered within the step."""
+        chosen: Candidates | None = None
+        if self._candidates is not None:
+            seed = (self._room.spec.seed, step)
+            chosen = choose_candidates(student, batches, self._candidates, self._recipe.temperature, seed)
+        unit = Unit(f"{step:08d}", sequences, None if chosen is None else chosen.ids_PK)
+        shards = [
+            score_units(store, [unit], teacher, lambda positions: None)
+            for store, teacher in zip(self._stores, self._room.teachers, strict=True)
+        ]
+        return [
+            (
+                batch,
+                self._room.mixed(
+                    [self._signal(number, shard, chosen, batch.rows_N) for number, shard in enumerate(shards)]
+                ),
+            )
+            for batch in batches
+        ]
+
+    def _signal(self, number: int, shard: Shard, chosen: Candidates | None, rows: Indices) -> Signal:
+        if chosen is None:
+            return ShardSignals(shard, self._recipe.target, self._stores[number].head()).at(rows)
+        log_probs_PK = shard.column("log_probs").reshape(chosen.ids_PK.shape)
+        return CandidateSignal(
+            torch.from_numpy(chosen.ids_PK[rows].astype(np.int64)),
+            torch.from_numpy(log_probs_PK[rows]),
+            torch.from_numpy(chosen.weights_PK[rows]),
+        )

@@ -1,0 +1,105 @@
+"""What every recipe works with."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+import numpy as np
+import torch
+
+from seodang.distillation.data import Encoded, FrozenData, TeacherTokenizer
+from seodang.distillation.folder import JobFolder
+from seodang.distillation.loss import MixedSignal, Objective, Signal
+from seodang.distillation.report import Report
+from seodang.distillation.spec import JobSpec, Recipe, Target
+from seodang.distillation.targets import TargetIdentity, TargetStore
+from seodang.distillation.teacher import TeacherConnection
+from seodang.distillation.training.batches import Batch, Indices, micro_batches, plan_steps
+
+
+@dataclass(frozen=True)
+class Room:
+    """A job's spec, data, tokenizer and teachers, whom to tell, and where the students are."""
+
+    folder: JobFolder
+    spec: JobSpec
+    data: FrozenData
+    tokenizer: TeacherTokenizer
+    teachers: Sequence[TeacherConnection]
+    report: Report
+    device: torch.device
+
+    @property
+    def train(self) -> Encoded:
+        """The training sequences."""
+        return self.data.encoded["train"]
+
+    def store(
+        self,
+        purpose: str,
+        number: int,
+        target: Target,
+        data_sha256: str,
+        *,
+        temperature: float,
+        packed: bool = True,
+        candidates: bool = False,
+    ) -> TargetStore:
+        """The store of one teacher's signal; recipes that need the same signal share it.
+
+        Args:
+            purpose: what it is for, such as "train"; part of the folder's name.
+            number: of the teacher.
+            packed: whether log-probabilities may be rounded to a byte on their way.
+            candidates: whether the student chooses the tokens.
+        """
+        identity = TargetIdentity.of(
+            self.teachers[number].identity,
+            target,
+            temperature=temperature,
+            seed=self.spec.seed,
+            packed=packed,
+            candidates=candidates,
+            data_sha256=data_sha256,
+        )
+        kind = hashlib.sha256(msgspec.json.encode((target, temperature))).hexdigest()[:8]
+        return TargetStore(self.folder.targets(f"{purpose}-{number}-{kind}"), identity)
+
+    def mixed(self, signals: Sequence[Signal]) -> Signal:
+        """The signals of all teachers as one."""
+        if len(signals) == 1:
+            return signals[0]
+        return MixedSignal(tuple(signals), tuple(teacher.weight or 1.0 for teacher in self.spec.teachers))
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """What a recipe with a teacher's signal minimises."""
+    return Objective(recipe.divergence, recipe.beta, recipe.cross_entropy_weight, recipe.temperature)
+
+
+class StepPlan:
+    """The sequences of each step. Steps are asked for in order, but may begin anywhere."""
+
+    def __init__(self, encoded: Encoded, tokens_per_step: int, seed: int) -> None:
+        self._encoded, self._tokens, self._seed = encoded, tokens_per_step, seed
+        self._next = 0
+        self._steps: Iterator[Indices] = iter(())
+
+    def indices(self, step: int) -> Indices:
+        """Which sequences the step reads."""
+        if step != self._next or step == 0:
+            steps = plan_steps(self._encoded.lengths, self._tokens, self._seed)
+            self._steps = islice(steps, step, None)
+        self._next = step + 1
+        return next(self._steps)
+
+    def batches(self, step: int) -> list[Batch]:
+        """The step's batches; their rows are numbered over all the data."""
+        return micro_batches(self._encoded, self.indices(step))
+
+    def selected(self, step: int) -> tuple[Encoded, list[Batch]]:
+        """The step's sequences on their own, and batches of them; rows are numbered within the step."""
+        chosen = self._encoded.select(self.indices(step))
+        return chosen, micro_batches(chosen, np.arange(len(chosen)))

@@ -1,0 +1,125 @@
+"""What comes out of a job: measurements, verdict, cost and lineage, in ``result.json``."""
+
+from pathlib import Path
+
+import msgspec
+
+from seodang.base.errors import Conflict
+from seodang.distillation.folder import write_whole
+from seodang.distillation.spec import Record
+
+
+class Measurement(Record, frozen=True, kw_only=True):
+    """How one contestant did on the held-out data."""
+
+    subject: str
+    """"teacher", "student" or the name of a baseline."""
+    parameters: int
+    task_score: float
+    """The task's metric, 0 to 1, with the bounds of its 95 % Wilson interval."""
+    task_score_low: float
+    task_score_high: float
+    metric: str
+    examples: int
+    cross_entropy: float
+    """Of the right answers, in nats a position; so are the next two, which the teacher does not have."""
+    forward_kl: float | None = None
+    top1_agreement: float | None = None
+
+
+class GateCheck(Record, frozen=True, kw_only=True):
+    """One threshold."""
+
+    name: str
+    threshold: float
+    value: float
+    passed: bool
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """Whether the student may be promoted."""
+
+    passed: bool
+    checks: tuple[GateCheck, ...]
+    promote_to: str = ""
+    """The alias that a passed student gets; empty is none."""
+
+
+class Cost(Record, frozen=True, kw_only=True):
+    """What the job consumed, over all its processes."""
+
+    teacher_positions: int = 0
+    """Positions whose signal the teacher gave; none is counted, or asked for, twice."""
+    signal_bytes: int = 0
+    """Bytes of that signal on the wire."""
+    training_tokens: int = 0
+    training_flops: float = 0.0
+    """6 x parameters x tokens, of student and baselines."""
+    scoring_s: float = 0.0
+    training_s: float = 0.0
+    evaluating_s: float = 0.0
+
+
+class TeacherRecord(Record, frozen=True, kw_only=True):
+    """The teacher as it was when it gave the signal."""
+
+    model: str
+    weights_sha256: str
+    tokenizer_sha256: str
+    architecture: str
+    parameters: int
+    weight: float
+
+
+class DataRecord(Record, frozen=True, kw_only=True):
+    """The data as they were when they were frozen."""
+
+    source: str
+    """Such as "corpus:home"."""
+    license: str
+    sha256: str
+    train_examples: int
+    dev_examples: int
+    eval_examples: int
+
+
+class Lineage(Record, frozen=True, kw_only=True):
+    """What made the student."""
+
+    teachers: tuple[TeacherRecord, ...]
+    data: DataRecord
+    spec_sha256: str
+    """Over the resolved job.json."""
+    code_version: str
+    """Version of this package, and the commit where it is a checkout."""
+    torch_version: str
+    seed: int
+    student_sha256: str
+    """Over the sorted list of (path, sha256) of the student's files."""
+
+
+class JobResult(Record, frozen=True, kw_only=True):
+    """The whole result; its existence means that the job is done."""
+
+    measurements: tuple[Measurement, ...]
+    """Teacher, student, then each baseline."""
+    verdict: Verdict
+    cost: Cost
+    lineage: Lineage
+
+
+def write_result(path: Path, result: JobResult) -> None:
+    """Writes result.json, whole and durable."""
+    write_whole(path, msgspec.json.format(msgspec.json.encode(result), indent=2))
+
+
+def read_result(path: Path) -> JobResult:
+    """Reads result.json.
+
+    Raises:
+        Conflict: it is not a result of this version.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=JobResult)
+    except msgspec.DecodeError as error:
+        raise Conflict(f"{path} is no job result: {error}; run the job again with this version") from error

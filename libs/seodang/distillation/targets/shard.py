@@ -1,0 +1,162 @@
+"""The signal on some sequences as arrays, and as a parquet file of one row a sequence.
+
+S sequences, P positions in all, E sparse entries in all, H width of the teacher. Columns, lists over the positions of
+the row's sequence: ``next_log_probs``, ``entropy``, ``counts`` (entries a position), ``outside`` (probability outside
+the exact entries), ``hidden`` (bytes: bfloat16, or int8 with ``hidden_scales``); lists over their entries: ``ids``,
+``log_probs``, ``draws`` (0: exact). What a target does not have is absent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import parquet
+
+from seodang.base.errors import InternalFault
+from seodang.distillation.teacher import Scored
+
+Array: TypeAlias = npt.NDArray[Any]
+
+_BY_POSITION: Final = ("next_log_probs", "entropy", "counts", "outside", "hidden", "hidden_scales")
+_BY_ENTRY: Final = ("ids", "log_probs", "draws")
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Arrays of one shard, or of several joined."""
+
+    positions: Array
+    """int64 [S] positions of each sequence."""
+    next_log_probs: Array
+    """float32 [P]"""
+    entropy: Array | None = None
+    """float32 [P]"""
+    counts: Array | None = None
+    """uint16 [P]"""
+    ids: Array | None = None
+    """int32 [E]"""
+    log_probs: Array | None = None
+    """float32 [E]"""
+    draws: Array | None = None
+    """uint16 [E]"""
+    outside: Array | None = None
+    """float32 [P]"""
+    hidden: Array | None = None
+    """[P, H]: uint16 holding the bits of bfloat16, or int8."""
+    hidden_scales: Array | None = None
+    """float32 [P]"""
+
+    @classmethod
+    def of(cls, positions: Array, chunks: Sequence[Scored], candidates_PK: Array | None = None) -> "Shard":
+        """From the chunks of one whole stream, in order; ``candidates_PK`` are the ids that were asked for."""
+        entries = [chunk.entries for chunk in chunks if chunk.entries is not None]
+        hidden = [chunk.hidden for chunk in chunks if chunk.hidden is not None]
+        arrays: dict[str, Any] = {}
+        if candidates_PK is not None:
+            arrays["counts"] = np.full(len(candidates_PK), candidates_PK.shape[1], np.uint16)
+            arrays["ids"] = candidates_PK.reshape(-1)
+            arrays["log_probs"] = _joined([chunk.candidates for chunk in chunks])
+            arrays["draws"] = np.zeros(candidates_PK.size, np.uint16)
+        elif entries:
+            arrays["counts"] = _joined([each.counts.astype(np.uint16) for each in entries])
+            arrays["ids"] = _joined([each.ids for each in entries])
+            arrays["log_probs"] = _joined([each.log_probs for each in entries])
+            arrays["draws"] = _joined([each.draws.astype(np.uint16) for each in entries])
+            arrays["outside"] = _joined([each.outside for each in entries])
+        shard = cls(
+            positions=np.asarray(positions, np.int64),
+            next_log_probs=np.concatenate([chunk.next_log_probs for chunk in chunks]),
+            entropy=_joined([chunk.entropy for chunk in chunks]),
+            hidden=_joined([_stored(each) for each in hidden]),
+            hidden_scales=_joined([chunk.hidden_scales for chunk in chunks]),
+            **arrays,
+        )
+        if int(shard.positions.sum()) != len(shard.next_log_probs):
+            raise InternalFault(
+                f"the journal holds {len(shard.next_log_probs)} positions of {int(shard.positions.sum())}: report it"
+            )
+        return shard
+
+    @classmethod
+    def joined(cls, shards: Sequence["Shard"]) -> "Shard":
+        """Several as one, in order."""
+        if len(shards) == 1:
+            return shards[0]
+        arrays: dict[str, Any] = {
+            each.name: _joined([getattr(shard, each.name) for shard in shards]) for each in fields(cls)
+        }
+        return cls(**arrays)
+
+    def column(self, name: str) -> Array:
+        """An array that this kind of target has."""
+        array = getattr(self, name)
+        assert array is not None, f"the target has no {name}"
+        return np.asarray(array)
+
+    def to_table(self) -> pa.Table:
+        """One row a sequence."""
+        by_position = _offsets(self.positions)
+        columns = {"positions": pa.array(self.positions, pa.int32())}
+        for name in _BY_POSITION:
+            if (values := getattr(self, name)) is not None:
+                columns[name] = pa.ListArray.from_arrays(by_position, _flat(values))
+        if self.counts is not None:
+            by_entry = _offsets(np.add.reduceat(self.counts.astype(np.int64), by_position.to_numpy()[:-1]))
+            for name in _BY_ENTRY:
+                columns[name] = pa.ListArray.from_arrays(by_entry, pa.array(getattr(self, name)))
+        return pa.table(columns)
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> "Shard":
+        """The twin of ``to_table``."""
+        values = {
+            name: table[name].combine_chunks().values
+            for name in (*_BY_POSITION, *_BY_ENTRY)
+            if name in table.column_names
+        }
+        arrays = {name: column.to_numpy() for name, column in values.items() if name != "hidden"}
+        if "hidden" in values:
+            dtype = np.dtype(np.int8 if "hidden_scales" in values else "<u2")
+            whole = np.frombuffer(values["hidden"].buffers()[1], dtype)
+            arrays["hidden"] = whole.reshape(len(values["hidden"]), -1)
+        return cls(positions=table["positions"].to_numpy().astype(np.int64), **arrays)
+
+
+def write_parquet(table: pa.Table) -> bytes:
+    """A shard's file. Probabilities of the packed wire have few distinct values, ids rise: each column is coded so."""
+    sink = pa.BufferOutputStream()
+    deltas = {f"{name}.list.element": "DELTA_BINARY_PACKED" for name in ("ids",) if name in table.column_names}
+    dictionary = [f"{name}.list.element" for name in ("log_probs", "draws", "counts") if name in table.column_names]
+    parquet.write_table(
+        table, sink, compression="zstd", use_dictionary=dictionary, column_encoding=deltas, write_statistics=False
+    )
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _offsets(lengths: Array) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+
+
+def _flat(values: Array) -> pa.Array:
+    if values.ndim == 1:
+        return pa.array(values)
+    rows = np.ascontiguousarray(values)
+    width = rows.shape[1] * rows.itemsize
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(rows), [None, pa.py_buffer(rows)])
+
+
+def _stored(hidden: Array) -> Array:
+    """float32 that was bfloat16 on the wire as its upper 16 bits, exactly; int8 as it is."""
+    if hidden.dtype == np.int8:
+        return hidden
+    upper: Array = (np.ascontiguousarray(hidden, "<f4").view("<u4") >> 16).astype("<u2")
+    return upper
+
+
+def _joined(parts: Sequence[Array | None]) -> Array | None:
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if present else None

@@ -1,0 +1,83 @@
+"""Training each subject of a job: its lessons, its student, its place in the folder."""
+
+import hashlib
+
+import msgspec
+
+from seodang.distillation.recipes import Room, lessons_of
+from seodang.distillation.spec import DenseShape
+from seodang.distillation.training import (
+    Checkpoints,
+    Student,
+    Training,
+    TrainingState,
+    build_student,
+    train,
+)
+from seodang.distillation.training.engine import Lessons
+from seodang.distillation.training.inheritance import inherit_embeddings
+
+
+def prepare_lessons(room: Room) -> dict[str, Lessons]:
+    """The lessons of each subject that has not finished; the teacher is asked for what they need beforehand."""
+    return {
+        subject: lessons_of(recipe, room, subject)
+        for subject, recipe in room.spec.subjects.items()
+        if not room.folder.finished(subject).exists()
+    }
+
+
+def teach(room: Room, subject: str, lessons: Lessons) -> None:
+    """Trains one subject to its end and writes its transformers folder."""
+    student = _new_student(room, subject)
+    checkpoints = Checkpoints(room.folder.training(subject))
+    budget = room.spec.budget
+    waiting = [other for other in room.spec.subjects if not room.folder.finished(other).exists()]
+    progress = room.report.progress(
+        subject, budget.steps, "steps", done=checkpoints.last_step, later=budget.steps * (len(waiting) - 1)
+    )
+    training = Training(
+        subject=subject,
+        fingerprint=_fingerprint(room, subject),
+        budget=budget,
+        lessons=lessons,
+        dev=room.data.encoded["dev"],
+        checkpoints=checkpoints,
+        on_point=room.report.point,
+        on_step=lambda state: progress.add(1),
+        before_checkpoint=room.report.sync,
+    )
+    train(student, training)
+    student.save(room.folder.finished(subject), room.folder.tokenizer)
+
+
+def _new_student(room: Room, subject: str) -> Student:
+    """The student before its first step: all subjects of a job begin alike, but for what only a teacher can give."""
+    spec, identity = room.spec, room.teachers[0].identity
+    student = build_student(
+        spec.shape, identity.vocabulary_size, room.tokenizer.end_id, identity.context_tokens, spec.seed
+    )
+    inherits = isinstance(spec.shape, DenseShape) and spec.shape.inherit_embeddings
+    if inherits and spec.subjects[subject].kind != "no_teacher":
+        inherit_embeddings(student, room.teachers[0].output_head(), spec.seed)
+    student.model.to(room.device)
+    return student
+
+
+def training_state(room: Room, subject: str) -> TrainingState:
+    """Where a subject's training ended."""
+    return Checkpoints(room.folder.training(subject)).last_state()
+
+
+def _fingerprint(room: Room, subject: str) -> str:
+    """Of all that determines a training."""
+    spec = room.spec
+    parts = (
+        spec.subjects[subject],
+        spec.shape,
+        spec.budget,
+        spec.seed,
+        room.data.manifest.sha256,
+        [(teacher.identity.weights_sha256, teacher.spec.weight) for teacher in room.teachers],
+    )
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

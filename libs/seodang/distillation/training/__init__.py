@@ -1,0 +1,22 @@
+"""Training a student: its shape, its batches, the loop, and checkpoints from which it goes on bit by bit the same."""
+
+from seodang.distillation.training.batches import Batch, collate, micro_batches, plan_steps
+from seodang.distillation.training.checkpoint import Checkpoints, TrainingState
+from seodang.distillation.training.engine import Training, train
+from seodang.distillation.training.student import CPU, Student, build_student, context_limit, load_student
+
+__all__ = [
+    "CPU",
+    "Batch",
+    "Checkpoints",
+    "Student",
+    "Training",
+    "TrainingState",
+    "build_student",
+    "collate",
+    "context_limit",
+    "load_student",
+    "micro_batches",
+    "plan_steps",
+    "train",
+]
