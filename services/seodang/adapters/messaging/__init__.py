@@ -1,0 +1,1 @@
+"""Messaging: webhooks of Slack and KakaoTalk in, a student's replies out, each of them once."""

@@ -1,0 +1,1 @@
+"""Search: documents in, ranked passages and answers with checked citations out."""

@@ -1,0 +1,1 @@
+"""Voice: speech in, a tool call decided by a student, speech out."""

@@ -1,0 +1,1 @@
+"""Distillation jobs: what they may be asked, where they stand, and who watches them."""

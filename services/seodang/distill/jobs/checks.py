@@ -1,0 +1,93 @@
+"""Everything that can be known to be wrong with a job before it starts."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from seodang.api.distill.v1 import job_pb2
+from seodang.base.errors import InvalidInput
+from seodang.distill.jobs.licenses import check_license
+from seodang.distill.jobs.limits import check_limits
+from seodang.distill.jobs.shape import check_config
+from seodang.distill.jobs.teachers import check_teachers
+from seodang.distillation import CORPORA, JobSpec, spec_from_proto
+from seodang.distillation.data import gather
+from seodang.distillation.spec import ConfigShape
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """What this server allows."""
+
+    teacher_address: str
+    data_roots: tuple[Path, ...]
+    allowed_licenses: Collection[str]
+
+
+class SpecChecks:
+    """Checks specs against the contract's limits and against the world: data, licences, teachers, shapes."""
+
+    def __init__(self, settings: CheckSettings) -> None:
+        self._settings = settings
+
+    async def run(self, spec: job_pb2.JobSpec) -> None:
+        """Checks all of it.
+
+        Raises:
+            InvalidInput: with the path of the field.
+            Unsupported: a recipe that this version does not have; ``metadata["field"]`` is its path.
+            Unavailable: a teacher does not answer; ``metadata["field"]`` is the path of its address.
+        """
+        check_limits(spec)
+        resolved = self.resolve(spec)
+        await asyncio.to_thread(self._check_data, spec.data, resolved)
+        by_field = {f"spec.teachers[{index}]": teacher for index, teacher in enumerate(spec.teachers)}
+        models = await check_teachers(by_field, self._settings.teacher_address, resolved)
+        if isinstance(resolved.shape, ConfigShape):
+            await check_config(resolved.shape.config_json, models[0].vocabulary_size)
+
+    def resolve(self, spec: job_pb2.JobSpec) -> JobSpec:
+        """The spec as a worker gets it: without open defaults, a data file by its absolute path."""
+        if spec.data.WhichOneof("source") == "file":
+            absolute = job_pb2.JobSpec()
+            absolute.CopyFrom(spec)
+            absolute.data.file = str(self._data_file(spec.data.file))
+            spec = absolute
+        return spec_from_proto(spec, self._settings.teacher_address)
+
+    def _check_data(self, data: job_pb2.DataSpec, resolved: JobSpec) -> None:
+        match data.WhichOneof("source"):
+            case "corpus":
+                _check_corpus(data)
+            case "file":
+                check_license(data.license, self._settings.allowed_licenses, "spec.data.license")
+                gather(resolved.data, resolved.seed)
+            case _:
+                raise InvalidInput(
+                    f"no captured dataset {data.dataset_version!r} on this server: name a corpus or a file",
+                    field="spec.data.dataset_version",
+                )
+
+    def _data_file(self, name: str) -> Path:
+        """The file below one of the roots; a link out of them leads nowhere."""
+        for root in self._settings.data_roots:
+            path = (root / name.replace("\0", "")).resolve()
+            if path.is_relative_to(root.resolve()) and path.is_file():
+                return path
+        roots = ", ".join(str(root) for root in self._settings.data_roots)
+        where = f"below {roots}" if roots else "because SEODANG_DISTILL_DATA_ROOTS names no folder on this server"
+        raise InvalidInput(f"no data file {name!r} {where}", field="spec.data.file")
+
+
+def _check_corpus(data: job_pb2.DataSpec) -> None:
+    corpus = CORPORA.get(data.corpus)
+    if corpus is None:
+        raise InvalidInput(f"no corpus {data.corpus!r}: choose from {', '.join(CORPORA)}", field="spec.data.corpus")
+    if data.language and data.language not in corpus.languages:
+        raise InvalidInput(
+            f"corpus {corpus.name!r} has nothing in {data.language!r}: it has {', '.join(corpus.languages)}",
+            field="spec.data.language",
+        )
+    if missing := corpus.missing():
+        raise InvalidInput(f"corpus {corpus.name!r} is not at hand: {missing}", field="spec.data.corpus")

@@ -1,0 +1,1 @@
+"""The registry: immutable versions of students, the aliases that point at them, and what made them."""

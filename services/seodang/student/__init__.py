@@ -1,0 +1,1 @@
+"""The student server: many small models in one engine, loaded, replaced and evicted while others stream."""

@@ -1,0 +1,1 @@
+"""The teacher: one large model, spread over ranks, behind InferenceService."""

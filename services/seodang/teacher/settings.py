@@ -1,0 +1,74 @@
+"""Settings of the teacher's process, from ``SEODANG_TEACHER_*``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from seodang.base import ports
+from seodang.base.settings import Settings, settings_config
+from seodang.rpc import ServerConfig
+from seodang.worker import HostSettings
+from seodang.worker.messages import Layout, LoadOptions
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class TeacherSettings(Settings):
+    """Where the teacher listens, which checkpoint it serves, and how it is spread and fed."""
+
+    model_config = settings_config("SEODANG_TEACHER_")
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = ports.TEACHER
+    """0 takes a free one."""
+    grace_s: Annotated[float, Field(ge=0)] = 20.0
+    """How long calls in flight may go on after SIGTERM."""
+    folder: Path = Path("models/teacher-mini")
+    """A transformers checkpoint: config, safetensors shards, tokenizer."""
+    model: str = "models/teacher-mini"
+    """Resource name that callers use."""
+    tp: Count = 1
+    """Tensor parallel degree; the process starts tp * pp ranks."""
+    ep: Count = 1
+    """Expert parallel degree: 1, or the same as tp."""
+    pp: Count = 1
+    """Pipeline parallel degree."""
+    dtype: Literal["float32", "bfloat16", "int8"] = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    max_batch: Count = 32
+    """Sequences that decode together."""
+    max_waiting: Count = 256
+    """Requests that may wait; the next one is refused with a time to try again."""
+    cache_bytes: Count = 256 * 2**20
+    """Memory for cached tokens, on each rank."""
+    threads: Count | None = None
+    """Torch threads of each rank; unset, the machine's cores divided by the ranks."""
+    unread_tokens: Count = 2048
+    """Generated tokens that may wait for a slow reader."""
+    reproducible_scores: bool = False
+    """Score every sequence alone and from its first token: the same bits whatever else is asked for, and slower
+    (docs/decisions/0010-reproducible-scores.md)."""
+
+    def layout(self) -> Layout:
+        """How the model lies over the ranks."""
+        return Layout(tp=self.tp, ep=self.ep, pp=self.pp)
+
+    def host_settings(self) -> HostSettings:
+        """For the engine's processes."""
+        return HostSettings(ranks=self.layout().ranks, device=self.device, threads=self.threads)
+
+    def load_options(self) -> LoadOptions:
+        """For the checkpoint."""
+        return LoadOptions(
+            layout=self.layout(),
+            dtype=self.dtype,
+            max_batch=self.max_batch,
+            max_waiting=self.max_waiting,
+            cache_bytes=self.cache_bytes,
+            reproducible_scores=self.reproducible_scores,
+        )
+
+    def server_config(self) -> ServerConfig:
+        """For the gRPC server."""
+        return ServerConfig(host=self.host, port=self.port, grace_s=self.grace_s)
