@@ -1,0 +1,1 @@
+"""The `seodang` command: run the mesh, distil, ask, report."""

@@ -1,0 +1,1 @@
+"""The adapters' jobs, each with the widgets that its typed request needs and its answer as people want to see it."""
