@@ -1,0 +1,59 @@
+"""An environment of its own for each peer, made once under out/bench."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.peers.session import PeerFailed
+
+REASON_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A folder with a Python and the packages of one peer."""
+
+    name: str
+    requirements: tuple[str, ...]
+    unwanted: tuple[str, ...] = ()
+    """Taken out again after the installation: what a requirement brings along and breaks it here."""
+
+    def python(self, folder: Path, limit_s: float) -> Path:
+        """Its interpreter, after installing what is missing.
+
+        Raises:
+            PeerFailed: an installation failed or took longer than the limit.
+        """
+        home = folder / self.name
+        python, installed = home / "bin" / "python", home / "requirements.txt"
+        wanted = "\n".join(self.requirements) + "\n"
+        if installed.exists() and installed.read_text() == wanted:
+            return python
+        print(f"installing {', '.join(self.requirements)} into {home}", flush=True)
+        with (folder / f"{self.name}.log").open("w+") as log:
+            try:
+                if not python.exists():
+                    _run([sys.executable, "-m", "venv", str(home)], log, limit_s)
+                _run([str(python), "-m", "pip", "install", *self.requirements], log, limit_s)
+                if self.unwanted:
+                    _run([str(python), "-m", "pip", "uninstall", "--yes", *self.unwanted], log, limit_s)
+            except subprocess.TimeoutExpired:
+                raise PeerFailed(f"not installed within {limit_s:g} s") from None
+            except subprocess.CalledProcessError:
+                log.seek(0)
+                raise PeerFailed(f"not installable here: {_reason(log.read())}") from None
+        installed.write_text(wanted)
+        return python
+
+
+def _run(command: list[str], log: object, limit_s: float) -> None:
+    subprocess.run(command, stdout=log, stderr=log, check=True, timeout=limit_s)  # type: ignore[call-overload]
+
+
+def _reason(log: str) -> str:
+    """pip's own last error."""
+    errors = [line for line in log.splitlines() if line.startswith("ERROR:")]
+    return (errors[-1].removeprefix("ERROR:") if errors else log.strip().rpartition("\n")[2]).strip()[
+        :REASON_CHARACTERS
+    ]
