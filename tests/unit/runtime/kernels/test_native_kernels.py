@@ -1,0 +1,263 @@
+"""Every kernel beside plain torch, in shapes that leave rests of vectors, tiles, tokens and experts."""
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from seodang.runtime.attention import BLOCK_TOKENS, AttentionPlan, Group
+from seodang.runtime.batch import Batch, Row
+from seodang.runtime.kernels.native_kernels import FEW_TOKENS, NativeKernels
+from seodang.runtime.kernels.torch_kernels import TorchKernels
+from seodang.runtime.kernels.weight import Int8, Weight
+
+PLAIN = TorchKernels(torch.float32)
+DTYPES = (torch.float32, torch.bfloat16)
+TOKENS = (1, 2, 3, 5, 8, 13, FEW_TOKENS)
+both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "bfloat16"])
+every_form = pytest.mark.parametrize("dtype", [*DTYPES, torch.int8], ids=["float32", "bfloat16", "int8"])
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def weights(*shape: int, dtype: torch.dtype) -> Any:
+    """A matrix, a stack of matrices, or a vector."""
+    weight = torch.randn(shape) * shape[-1] ** -0.5
+    return Int8.of(weight) if dtype is torch.int8 else weight.to(dtype)
+
+
+def wide(weight: Weight) -> torch.Tensor:
+    return weight.wide(torch.float32) if isinstance(weight, Int8) else weight.float()
+
+
+def assert_near(got: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(got, expected, rtol=2e-5, atol=2e-5)
+
+
+@every_form
+@pytest.mark.parametrize("tokens", TOKENS)
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 7), (6, 40), (100, 64), (33, 257), (300, 512), (9, 9001)])
+def test_linear(native: NativeKernels, dtype: torch.dtype, tokens: int, outputs: int, inputs: int) -> None:
+    x, weight = torch.randn(tokens, inputs), weights(outputs, inputs, dtype=dtype)
+    assert_near(native.linear(x, weight), PLAIN.linear(x, wide(weight)))
+
+
+@both_dtypes
+def test_many_tokens_go_by_torch_where_it_is_faster(library: ctypes.CDLL, dtype: torch.dtype) -> None:
+    fast = NativeKernels(library, matrix_unit=True)
+    x, weight = torch.randn(FEW_TOKENS + 1, 40), weights(24, 40, dtype=dtype)
+    assert torch.equal(fast.linear(x, weight), PLAIN.linear(x.to(dtype), weight).float())
+    gate_up, down = weights(2 * 12, 40, dtype=dtype), weights(40, 12, dtype=dtype)
+    assert torch.equal(fast.gated(x, gate_up, down), PLAIN.gated(x.to(dtype), gate_up, down).float())
+
+
+@pytest.mark.parametrize("tokens", [FEW_TOKENS + 1, 64, 150])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8], ids=["bfloat16", "int8"])
+def test_many_tokens_go_by_our_loops_elsewhere(library: ctypes.CDLL, dtype: torch.dtype, tokens: int) -> None:
+    kernels = NativeKernels(library, matrix_unit=False)
+    x, weight = torch.randn(tokens, 250), weights(70, 250, dtype=dtype)
+    assert_near(kernels.linear(x, weight), PLAIN.linear(x, wide(weight)))
+    assert torch.equal(kernels.linear(x, weight)[-1:], kernels.linear(x[-1:], weight))
+    gate_up, down = weights(2 * 50, 250, dtype=dtype), weights(250, 50, dtype=dtype)
+    assert_near(kernels.gated(x, gate_up, down), PLAIN.gated(x, wide(gate_up), wide(down)))
+    ids, shares = torch.randint(0, 3, (tokens, 2)), torch.rand(tokens, 2)
+    many_up, many_down = weights(2, 2 * 50, 250, dtype=dtype), weights(2, 250, 50, dtype=dtype)
+    expected = PLAIN.experts(x, ids, shares, wide(many_up), wide(many_down), 1)
+    assert_near(kernels.experts(x, ids, shares, many_up, many_down, 1), expected)
+
+
+@every_form
+def test_a_token_has_the_same_result_alone_and_in_company_to_the_bit(native: NativeKernels, dtype: torch.dtype) -> None:
+    x, weight = torch.randn(FEW_TOKENS, 250), weights(70, 250, dtype=dtype)
+    gate_up, down = weights(2 * 50, 250, dtype=dtype), weights(250, 50, dtype=dtype)
+    for compute in (lambda x: native.linear(x, weight), lambda x: native.gated(x, gate_up, down)):
+        alone = torch.cat([compute(row[None]) for row in x])
+        for company in (2, 3, 4, 7, 8, 11, 12, 21, FEW_TOKENS):
+            assert torch.equal(torch.cat([compute(rows) for rows in x.split(company)]), alone), company
+
+
+@every_form
+def test_linear_reads_rows_that_lie_apart(native: NativeKernels, dtype: torch.dtype) -> None:
+    x, weight = torch.randn(5, 90)[:, 10:50], weights(9, 40, dtype=dtype)
+    assert_near(native.linear(x, weight), PLAIN.linear(x, wide(weight)))
+
+
+@both_dtypes
+@pytest.mark.parametrize("size", [16, 23, 96])
+def test_rms_norm_of_rows_in_wider_rows(native: NativeKernels, dtype: torch.dtype, size: int) -> None:
+    x, weight = torch.randn(5, 130)[:, 17 : 17 + size], weights(size, dtype=dtype)
+    assert_near(native.rms_norm(x, weight, 1e-6), PLAIN.rms_norm(x, weight.float(), 1e-6))
+
+
+@both_dtypes
+def test_rms_norm_of_heads(native: NativeKernels, dtype: torch.dtype) -> None:
+    x, weight = torch.randn(3, 6, 24)[:, 2:5], weights(24, dtype=dtype)
+    assert_near(native.rms_norm(x, weight, 1e-5), PLAIN.rms_norm(x, weight.float(), 1e-5))
+
+
+@pytest.mark.parametrize("size", [6, 32])
+def test_rotate_heads_in_wider_rows(native: NativeKernels, size: int) -> None:
+    x = torch.randn(5, 7, size + 3)[:, 2:6, 3:]
+    cos_sin = torch.randn(5, 1, size), torch.randn(5, 1, size)
+    assert_near(native.rotate(x, cos_sin), PLAIN.rotate(x, cos_sin))
+
+
+@every_form
+@pytest.mark.parametrize("tokens", TOKENS)
+@pytest.mark.parametrize(("hidden", "width"), [(24, 20), (250, 130)])
+def test_gated(native: NativeKernels, dtype: torch.dtype, tokens: int, hidden: int, width: int) -> None:
+    x = torch.randn(tokens, hidden)
+    gate_up, down = weights(2 * width, hidden, dtype=dtype), weights(hidden, width, dtype=dtype)
+    assert_near(native.gated(x, gate_up, down), PLAIN.gated(x, wide(gate_up), wide(down)))
+
+
+@every_form
+@pytest.mark.parametrize(
+    ("first", "here", "tokens"),
+    [(*place, tokens) for place in ((0, 16), (0, 4), (4, 4), (15, 1)) for tokens in TOKENS]
+    + [(0, 16, FEW_TOKENS + 1), (0, 16, 5 * FEW_TOKENS), (4, 4, FEW_TOKENS + 1)],
+)
+def test_experts(native: NativeKernels, dtype: torch.dtype, first: int, here: int, tokens: int) -> None:
+    """``here`` of 16 experts are on this rank; few tokens leave most of them without any."""
+    hidden, width, chosen = 72, 44, 3
+    x, shares = torch.randn(tokens, hidden), torch.rand(tokens, chosen)
+    ids = torch.stack([torch.randperm(16)[:chosen] for _ in range(tokens)])
+    gate_up, down = weights(here, 2 * width, hidden, dtype=dtype), weights(here, hidden, width, dtype=dtype)
+    got = native.experts(x, ids, shares, gate_up, down, first)
+    assert_near(got, PLAIN.experts(x, ids, shares, wide(gate_up), wide(down), first))
+
+
+@every_form
+def test_experts_whom_nobody_chose_add_nothing(native: NativeKernels, dtype: torch.dtype) -> None:
+    gate_up, down = weights(2, 16, 24, dtype=dtype), weights(2, 24, 8, dtype=dtype)
+    ids = torch.tensor([[0, 1], [5, 0]])
+    assert not native.experts(torch.randn(2, 24), ids, torch.rand(2, 2), gate_up, down, 2).any()
+
+
+@both_dtypes
+def test_experts_of_many_tokens_each_go_by_torch_where_it_is_faster(library: ctypes.CDLL, dtype: torch.dtype) -> None:
+    tokens = 2 * FEW_TOKENS + 2
+    x, shares, ids = torch.randn(tokens, 24), torch.rand(tokens, 2), torch.randint(0, 6, (tokens, 2))
+    gate_up, down = weights(4, 2 * 8, 24, dtype=dtype), weights(4, 24, 8, dtype=dtype)
+    expected = PLAIN.experts(x.to(dtype), ids, shares, gate_up, down, 1).float()
+    assert torch.equal(NativeKernels(library, matrix_unit=True).experts(x, ids, shares, gate_up, down, 1), expected)
+
+
+def group_of(lengths: list[int]) -> tuple[Group, int]:
+    """Rows whose next token stands behind so many others, over shuffled blocks; the number of blocks."""
+    counts = [length // BLOCK_TOKENS + 1 for length in lengths]
+    blocks = iter((torch.randperm(sum(counts)) + 1).tolist())
+    rows = [
+        Row([7], length, [next(blocks) for _ in range(count)], slice(0, 1))
+        for length, count in zip(lengths, counts, strict=True)
+    ]
+    (group,) = AttentionPlan.of(Batch.of(rows), torch.float32, torch.device("cpu")).groups
+    return group, sum(counts) + 1
+
+
+def unused_slots(group: Group, blocks: int) -> torch.Tensor:
+    """Slots of the pool that no row may look at."""
+    unused = np.ones((blocks, BLOCK_TOKENS), bool)
+    assert group.blocks is not None
+    assert group.lengths_R is not None
+    for table, length in zip(group.blocks.view(group.rows, -1), group.lengths_R.tolist(), strict=True):
+        for slot in range(length):
+            unused[table[slot // BLOCK_TOKENS], slot % BLOCK_TOKENS] = False
+    return torch.from_numpy(unused)
+
+
+@both_dtypes
+@pytest.mark.parametrize("lengths", [[0], [15, 16, 0, 40], [5, 200]], ids=str)
+@pytest.mark.parametrize(
+    ("heads", "key_heads", "size", "value_size"),
+    [(1, 1, 16, 16), (4, 2, 20, 20), (6, 2, 64, 64), (14, 1, 40, 40), (9, 3, 96, 96)],
+)
+def test_attention_over_keys_and_values(
+    native: NativeKernels,
+    dtype: torch.dtype,
+    lengths: list[int],
+    heads: int,
+    key_heads: int,
+    size: int,
+    value_size: int,
+) -> None:
+    group, blocks = group_of(lengths)
+    query = torch.randn(len(lengths), heads, size)
+    keys, values = (torch.randn(blocks, BLOCK_TOKENS, key_heads, size).to(dtype) for _ in range(2))
+    expected = PLAIN.attention(query, keys.float(), values.float(), value_size, group, 0.3)
+    for pool in (keys, values):
+        pool[unused_slots(group, blocks)] = torch.nan
+    assert_near(native.attention(query, keys, values, value_size, group, 0.3), expected)
+
+
+@both_dtypes
+@pytest.mark.parametrize(("heads", "size", "latent"), [(4, 40, 32), (3, 29, 21), (12, 128, 96)])
+def test_attention_over_latents_that_are_keys_and_values(
+    native: NativeKernels, dtype: torch.dtype, heads: int, size: int, latent: int
+) -> None:
+    group, blocks = group_of([3, 33, 64])
+    query, pool = torch.randn(3, heads, size), torch.randn(blocks, BLOCK_TOKENS, 1, size).to(dtype)
+    wide = pool.float()
+    expected = PLAIN.attention(query, wide, wide, latent, group, 0.2)
+    pool[unused_slots(group, blocks)] = torch.nan
+    assert_near(native.attention(query, pool, pool, latent, group, 0.2), expected)
+
+
+def test_attention_of_a_row_is_the_same_alone_and_in_company_to_the_bit(native: NativeKernels) -> None:
+    lengths = [40, 3, 100]
+    group, blocks = group_of(lengths)
+    query, pool = torch.randn(3, 4, 48), torch.randn(blocks, BLOCK_TOKENS, 1, 48)
+    together = native.attention(query, pool, pool, 32, group, 0.2)
+    assert group.blocks is not None
+    for row, length in enumerate(lengths):
+        table = group.blocks.view(3, -1)[row, : length // BLOCK_TOKENS + 1].tolist()
+        batch = Batch.of([Row([7], length, table, slice(0, 1))])
+        (alone,) = AttentionPlan.of(batch, torch.float32, torch.device("cpu")).groups
+        assert torch.equal(native.attention(query[row : row + 1], pool, pool, 32, alone, 0.2)[0], together[row])
+
+
+@pytest.mark.parametrize("logit", [1e4, -1e4])
+def test_attention_survives_extreme_scores(native: NativeKernels, logit: float) -> None:
+    group, blocks = group_of([20])
+    query, pool = torch.full((1, 1, 16), logit), torch.randn(blocks, BLOCK_TOKENS, 1, 16)
+    expected = PLAIN.attention(query, pool, pool, 16, group, 1.0)
+    assert_near(native.attention(query, pool, pool, 16, group, 1.0), expected)
+
+
+Compute = Callable[[NativeKernels], torch.Tensor]
+
+
+def large_computations(dtype: torch.dtype) -> dict[str, Compute]:
+    """Enough work for threads to share, in numbers that they cannot share evenly."""
+    x, weight = torch.randn(7, 310), weights(333, 310, dtype=dtype)
+    gate_up, down = weights(2 * 210, 310, dtype=dtype), weights(310, 210, dtype=dtype)
+    many_up, many_down = weights(5, 2 * 70, 310, dtype=dtype), weights(5, 310, 70, dtype=dtype)
+    ids, shares = torch.randint(0, 5, (7, 2)), torch.rand(7, 2)
+    group, blocks = group_of([50, 3, 170])
+    query, pool = torch.randn(3, 20, 64), torch.randn(blocks, BLOCK_TOKENS, 1, 64)
+    pool = pool.bfloat16() if dtype is torch.bfloat16 else pool
+    return {
+        "linear": lambda kernels: kernels.linear(x, weight),
+        "gated": lambda kernels: kernels.gated(x, gate_up, down),
+        "experts": lambda kernels: kernels.experts(x, ids, shares, many_up, many_down, 0),
+        "attention": lambda kernels: kernels.attention(query, pool, pool, 48, group, 0.2),
+    }
+
+
+@every_form
+@pytest.mark.parametrize("name", ["linear", "gated", "experts", "attention"])
+def test_threads_change_no_bit(native: NativeKernels, dtype: torch.dtype, name: str) -> None:
+    compute, before = large_computations(dtype)[name], torch.get_num_threads()
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(compute(native))
+    torch.set_num_threads(before)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
