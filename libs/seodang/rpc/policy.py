@@ -4,27 +4,15 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-# Calls that may be repeated without a second effect. Generate is not one of them: a retry would generate again.
-IDEMPOTENT: Final[dict[str, tuple[str, ...]]] = {
-    "seodang.api.inference.v1.InferenceService": (
-        "Score",
-        "GetOutputHead",
-        "GetTokenizer",
-        "Embed",
-        "CountTokens",
-        "GetModel",
-        "ListModels",
-    ),
+# Calls that gRPC may repeat by itself: unary, and without a second effect. Generate would generate again. A stream is
+# never among them: one whose server dies before its first answer never ends once it has a retry policy (seen with
+# grpcio 1.85: every call, also past its deadline). Whoever reads a stream resumes it; the contract has offsets for that.
+RETRIED: Final[dict[str, tuple[str, ...]]] = {
+    "seodang.api.inference.v1.InferenceService": ("Embed", "CountTokens", "GetModel", "ListModels"),
     "seodang.api.serving.v1.ControlService": ("GetServerInfo", "GetLoad"),
     "seodang.api.serving.v1.PlacementService": ("ListResidentModels",),
-    "seodang.api.distill.v1.DistillationService": ("CreateJob", "GetJob", "ListJobs", "WatchJob", "ListCorpora"),
-    "seodang.api.registry.v1.RegistryService": (
-        "GetVersion",
-        "ListVersions",
-        "ResolveModel",
-        "GetLineage",
-        "DownloadVersion",
-    ),
+    "seodang.api.distill.v1.DistillationService": ("CreateJob", "GetJob", "ListJobs", "ListCorpora"),
+    "seodang.api.registry.v1.RegistryService": ("GetVersion", "ListVersions", "ResolveModel", "GetLineage"),
     "seodang.api.search.v1.SearchService": ("Query", "GetIndex", "IndexDocuments", "DeleteDocuments"),
     "seodang.api.messaging.v1.MessagingService": ("DeliverEvent", "ListReplies"),
     "seodang.api.voice.v1.VoiceService": ("ListEngines",),
@@ -43,7 +31,7 @@ class ConnectionPolicy:
     keepalive_timeout_ms: int = 10_000
     """How long an answer to a ping may take before the connection counts as dead."""
     retry_attempts: int = 4
-    """Attempts of an idempotent call in all, the first included, while the answer is UNAVAILABLE."""
+    """Attempts of a unary idempotent call in all, the first included, while the answer is UNAVAILABLE."""
     retry_initial_backoff_s: float = 0.2
     retry_max_backoff_s: float = 2.0
     reconnect_backoff_ms: int = 200
@@ -85,7 +73,7 @@ class ConnectionPolicy:
 
     def _service_config(self) -> str:
         names = [
-            {"service": service, "method": method} for service, methods in IDEMPOTENT.items() for method in methods
+            {"service": service, "method": method} for service, methods in RETRIED.items() for method in methods
         ]
         retry = {
             "maxAttempts": self.retry_attempts,
