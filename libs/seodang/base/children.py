@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import IO, Final
 
 # Runs between the child's start and its program. It is a program of its own, not a function to be called in a fork of
@@ -48,5 +49,6 @@ async def stop_child(process: asyncio.subprocess.Process, grace_s: float) -> Non
     try:
         await asyncio.wait_for(process.wait(), grace_s)
     except TimeoutError:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it is gone, and the event loop has not heard of it yet
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

@@ -179,7 +179,8 @@ class RankGroup:
     async def _kill(self) -> None:
         for rank in self._ranks:
             if rank.process.returncode is None:
-                os.killpg(rank.process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it is gone, and the event loop has not heard of it yet
+                    os.killpg(rank.process.pid, signal.SIGKILL)
         for rank in self._ranks:
             await rank.process.wait()
             rank.writer.close()

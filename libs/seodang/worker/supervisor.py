@@ -41,11 +41,11 @@ class Supervisor:
             try:
                 await self._serve(first)
                 backoff_s = self._settings.restart_backoff_s  # it came up: the next fault is a new one
-            except SeodangError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was: without a new group nobody is served again
                 if not first.done():
                     first.set_exception(error)
                     return
-                self.last_fault = error.message
+                self.last_fault = error.message if isinstance(error, SeodangError) else repr(error)
             self.restarts += 1
             logger.warning("engine fault: %s; restarting all ranks in %.1f s", self.last_fault, backoff_s)
             await asyncio.sleep(backoff_s)

@@ -23,6 +23,14 @@ async def begun(client: AsyncClient, request: generate_pb2.GenerateRequest, time
     return stream
 
 
+async def until_waiting(client: AsyncClient, count: int) -> None:
+    """Returns once that many requests have arrived and wait for a place."""
+    request = inference_pb2.GetModelRequest(name=MODEL)
+    async with asyncio.timeout(30):
+        while (await client.inference.GetModel(request)).model.waiting_requests < count:
+            await asyncio.sleep(0)
+
+
 async def test_tokens_come_while_others_are_still_to_be_drawn(aclient: AsyncClient) -> None:
     stream = await begun(aclient, long_generation())
     model = await aclient.inference.GetModel(inference_pb2.GetModelRequest(name=MODEL))
@@ -34,8 +42,8 @@ async def test_a_cancelled_call_frees_its_slot_for_one_that_waits(client: Client
     wait_until_idle(client)
     streams = [await begun(aclient, long_generation()) for _ in range(SLOTS)]
     waiting = asyncio.create_task(begun(aclient, generate(new=2)))
-    while (await aclient.inference.GetModel(inference_pb2.GetModelRequest(name=MODEL))).model.waiting_requests == 0:
-        assert not waiting.done()
+    await until_waiting(aclient, 1)
+    assert not waiting.done()
     streams[0].cancel()
     await asyncio.wait_for(waiting, 30)
     streams[1].cancel()
@@ -92,8 +100,7 @@ async def test_a_long_scoring_waits_for_places_as_it_goes(client: Client, aclien
         streams.append(stream)
     scoring = aclient.inference.Score(score([5, 6, 7], [6, 7, 8], [7, 8, 9]), timeout=60)
     scored = asyncio.create_task(_all(scoring))
-    while (await aclient.inference.GetModel(inference_pb2.GetModelRequest(name=MODEL))).model.waiting_requests < 4:
-        await asyncio.sleep(0)
+    await until_waiting(aclient, 4)
     for stream in streams:
         stream.cancel()
     assert [chunk.sequence for chunk in chunks_of(await scored)] == [0, 1, 2]
@@ -107,9 +114,9 @@ async def test_a_higher_priority_is_served_first(client: Client, aclient: AsyncC
     wait_until_idle(client)
     streams = [await begun(aclient, long_generation(priority=5)) for _ in range(SLOTS)]
     low = asyncio.create_task(begun(aclient, long_generation()))
-    while (await aclient.inference.GetModel(inference_pb2.GetModelRequest(name=MODEL))).model.waiting_requests == 0:
-        await asyncio.sleep(0)
+    await until_waiting(aclient, 1)
     high = asyncio.create_task(begun(aclient, long_generation(priority=1)))
+    await until_waiting(aclient, 2)
     streams.pop().cancel()
     done, _ = await asyncio.wait((low, high), return_when=asyncio.FIRST_COMPLETED, timeout=30)
     assert done == {high}

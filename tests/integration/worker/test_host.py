@@ -1,9 +1,11 @@
 """One engine process behind its async API: real processes, real sockets."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -14,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from seodang.base.errors import AlreadyExists, InvalidInput, NotFound, SeodangError, Unavailable
-from seodang.worker import EngineHost, HostSettings, HostState
+from seodang.worker import EngineHost, HostSettings, HostState, ranks
 from seodang.worker.messages import (
     Accepted,
     ChatMessage,
@@ -193,6 +195,39 @@ async def test_a_killed_process_fails_its_requests_once_and_comes_back_with_its_
     assert host.health().restarts == 1
     assert host.health().ranks[0].pid != pid
     assert await tokens_of(host, completion("after", 10)) == expected
+
+
+async def kill_and_wait(host: EngineHost) -> None:
+    restarts = host.health().restarts
+    os.kill(host.health().ranks[0].pid, signal.SIGKILL)
+    await until(lambda: host.health().restarts > restarts and host.health().state is HostState.READY)
+
+
+async def test_a_process_that_is_gone_before_it_can_be_killed_is_replaced(
+    host: EngineHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread of asyncio collects the dead process; its event loop hears of that later."""
+
+    def gone(pid: int, number: int) -> None:
+        raise ProcessLookupError(pid, number)
+
+    monkeypatch.setattr(ranks.os, "killpg", gone)
+    await kill_and_wait(host)
+
+
+async def test_an_error_that_nobody_foresaw_does_not_end_the_restarts(
+    host: EngineHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, failures = tempfile.TemporaryDirectory, iter([OSError(errno.ENOSPC, "No space left on device")])
+
+    def full_at_first(prefix: str) -> tempfile.TemporaryDirectory[str]:
+        for error in failures:
+            raise error
+        return make(prefix=prefix)
+
+    monkeypatch.setattr(ranks.tempfile, "TemporaryDirectory", full_at_first)
+    await kill_and_wait(host)
+    assert "No space left" in host.health().last_fault
 
 
 async def test_the_finish_reason_is_typed(host: EngineHost) -> None:
