@@ -6,7 +6,7 @@ from typing import Final
 
 # Calls that gRPC may repeat by itself: unary, and without a second effect. Generate would generate again. A stream is
 # never among them: one whose server dies before its first answer never ends once it has a retry policy (seen with
-# grpcio 1.85: every call, also past its deadline). Whoever reads a stream resumes it; the contract has offsets for that.
+# grpcio 1.85: every call, also past its deadline). Whoever reads a stream resumes it; the contract has offsets for it.
 RETRIED: Final[dict[str, tuple[str, ...]]] = {
     "seodang.api.inference.v1.InferenceService": ("Embed", "CountTokens", "GetModel", "ListModels"),
     "seodang.api.serving.v1.ControlService": ("GetServerInfo", "GetLoad"),
@@ -72,9 +72,7 @@ class ConnectionPolicy:
         ]
 
     def _service_config(self) -> str:
-        names = [
-            {"service": service, "method": method} for service, methods in RETRIED.items() for method in methods
-        ]
+        names = [{"service": service, "method": method} for service, methods in RETRIED.items() for method in methods]
         retry = {
             "maxAttempts": self.retry_attempts,
             "initialBackoff": f"{self.retry_initial_backoff_s}s",
