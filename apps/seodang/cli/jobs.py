@@ -1,7 +1,10 @@
 """Starts distillation jobs and follows them with a progress bar."""
 
+import asyncio
 import json
+import time
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from seodang.api.distill.v1 import distill_pb2, job_pb2
-from seodang.base.errors import InvalidInput, SeodangError
+from seodang.base.errors import InvalidInput, SeodangError, Unavailable
 from seodang.client import AsyncClient
 from seodang.rpc import from_fault
 
 WATCH_TIMEOUT_S = 24 * 3600.0
+AWAY_LIMIT_S = 60.0
+ASK_AGAIN_S = 1.0
 ENDED = (job_pb2.JOB_STATE_SUCCEEDED, job_pb2.JOB_STATE_FAILED, job_pb2.JOB_STATE_CANCELLED)
 
 
@@ -49,20 +54,16 @@ async def start(distill: AsyncClient, spec: job_pb2.JobSpec) -> job_pb2.Job:
 
 
 async def follow(distill: AsyncClient, job: job_pb2.Job, console: Console) -> FollowedJob:
-    """Follows a job to its end, with a bar a stage.
+    """Follows a job to its end, with a bar a stage; a distill service that is restarted is asked again.
 
     Raises:
+        Unavailable: the service has been away for ``AWAY_LIMIT_S``; the job goes on when it is back.
         SeodangError: the job failed, with what its fault says; or it was cancelled.
     """
     followed = FollowedJob(job)
     with _bars(console) as bars:
         view = _JobView(bars, job.spec.student)
-        request = distill_pb2.WatchJobRequest(name=job.name)
-        async for event in distill.distillation.WatchJob(request, timeout=WATCH_TIMEOUT_S):
-            if event.HasField("curve_point"):
-                followed.curve.append(event.curve_point)
-            else:
-                followed.job = event.job
+        async for _ in _news(distill, followed):
             view.show(followed)
         if followed.job.state == job_pb2.JOB_STATE_SUCCEEDED:
             view.finish()
@@ -71,6 +72,27 @@ async def follow(distill: AsyncClient, job: job_pb2.Job, console: Console) -> Fo
     if followed.job.state == job_pb2.JOB_STATE_CANCELLED:
         raise SeodangError(f"{job.name} was cancelled: resume it to go on")
     return followed
+
+
+async def _news(distill: AsyncClient, followed: FollowedJob) -> AsyncIterator[None]:
+    """Something new about the job, again and again until it has ended."""
+    seen_s = time.monotonic()
+    while True:
+        request = distill_pb2.WatchJobRequest(name=followed.job.name, skip_curve_points=len(followed.curve))
+        try:
+            async for event in distill.distillation.WatchJob(request, timeout=WATCH_TIMEOUT_S):
+                if event.HasField("curve_point"):
+                    followed.curve.append(event.curve_point)
+                else:
+                    followed.job = event.job
+                yield
+                seen_s = time.monotonic()
+        except Unavailable:
+            if time.monotonic() - seen_s > AWAY_LIMIT_S:
+                raise
+        if followed.job.state in ENDED:
+            return
+        await asyncio.sleep(ASK_AGAIN_S)
 
 
 def _bars(console: Console) -> Progress:
