@@ -7,32 +7,22 @@ times its head. Starts a teacher of its own, or asks one that runs. P positions,
 """
 
 import argparse
-import os
-import re
-import signal
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.result import Chart, Result, Row, machine, versions
+from benchmarks.teacher import MODEL, own_teacher
 from seodang.api.inference.v1 import chat_pb2, inference_pb2, score_pb2
 from seodang.api.types.v1 import tensor_pb2
-from seodang.base.errors import SeodangError
 from seodang.client import Client
 from seodang.inference import to_array, unpack
 
 Floats = npt.NDArray[np.float64]
 Read = Callable[[score_pb2.ScoreChunk], tuple[npt.NDArray[np.int64], Floats]]
 
-MODEL = "models/teacher-mini"
-START_LIMIT_S = 120.0
 SUMMARY = """What one position of the teacher's answer costs on the wire in each form, and what the form loses: the KL
 divergence from the exact distribution to the received one, in nats. Hidden states are the whole distribution, since the
 caller fetches the head once. For a top k both sides are taken over the k entries, the received ones scaled to the exact
@@ -111,44 +101,6 @@ def _packed(chunk: score_pb2.ScoreChunk) -> tuple[npt.NDArray[np.int64], Floats]
         rows.ids.reshape(len(rows.counts), -1).astype(np.int64),
         rows.logprobs.reshape(len(rows.counts), -1).astype(np.float64),
     )
-
-
-@contextmanager
-def own_teacher() -> Iterator[str]:
-    """The address of a teacher process with the bundled model, which ends with the block."""
-    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "seodang.teacher"],
-            env={**os.environ, "SEODANG_TEACHER_PORT": "0"},
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield _address(process, Path(log.name))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-
-
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """As soon as it answers."""
-    end = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < end and process.poll() is None:
-        found = re.search(r"serves on (\S+:\d+)", log.read_text())
-        if found is not None and _answers(found[1]):
-            return found[1]
-        time.sleep(0.1)
-    sys.exit(f"benchmarks.signal_forms: the teacher did not come up within {START_LIMIT_S:g} s:\n{log.read_text()}")
-
-
-def _answers(address: str) -> bool:
-    request = inference_pb2.CountTokensRequest(model=MODEL, prompt=chat_pb2.Prompt(text="?"))
-    with Client(address) as client:
-        try:
-            client.inference.CountTokens(request)
-        except SeodangError:
-            return False
-    return True
 
 
 def measure(client: Client, model: str) -> list[Row]:
