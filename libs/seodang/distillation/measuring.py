@@ -13,8 +13,10 @@ from seodang.distillation.evaluation import (
     Fidelity,
     StudentContestant,
     TeacherContestant,
+    calibration_error,
     examine,
     fidelity,
+    fidelity_of_teacher,
     top1_of,
     wilson_interval,
 )
@@ -113,6 +115,9 @@ class Measuring:
             cross_entropy=close.cross_entropy,
             forward_kl=None if is_teacher else close.forward_kl,
             top1_agreement=None if is_teacher else close.top1_agreement,
+            draft_acceptance=None if is_teacher else close.draft_acceptance,
+            calibration_error=calibration_error(close.reliability),
+            reliability=close.reliability,
         )
 
     def _contestant(self, subject: str) -> tuple[Contestant, Fidelity, str]:
@@ -120,7 +125,7 @@ class Measuring:
         room = self._room
         if subject == TEACHER:
             teacher = room.teachers[0]
-            itself = Fidelity(0.0, 1.0, -float(self._shard.next_log_probs.mean()))
+            itself = fidelity_of_teacher(self._held_out, self._shard)
             return TeacherContestant(teacher), itself, teacher.identity.weights_sha256
         folder = room.folder.finished(subject)
         student = load_student(folder, room.device)

@@ -1,4 +1,4 @@
-"""Pictures for a report: training curves, and contestants with their confidence intervals. Needs matplotlib.
+"""Pictures for a report: training curves, contestants with their intervals, their calibration. Needs matplotlib.
 
 The functions take plain numbers, so that whoever holds them, from a job's folder or from the wire, can draw.
 """
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from matplotlib.figure import Figure
 
-Points = Sequence[tuple[int, float]]
+Points = Sequence[tuple[float, float]]
 
 _COLOURS: Final = {"teacher": "#6b7280", "student": "#2563eb"}
 _BASELINE_COLOURS: Final = ("#d97706", "#0d9488", "#9333ea")
@@ -71,6 +71,30 @@ def draw_contestants(path: Path, title: str, metric: str, bars: Sequence[Bar]) -
     axes.set_xlabel(f"{metric}, in points of 100; whiskers are 95 % intervals", fontsize=9)
     axes.invert_yaxis()
     _quiet(axes, "x")
+    _save(figure, path, title)
+
+
+def draw_reliability(path: Path, title: str, lines: Mapping[str, Points]) -> None:
+    """Writes a picture of how often each contestant is right where it is so sure; on the diagonal it is calibrated.
+
+    Args:
+        lines: subject -> (confidence, accuracy) pairs, 0 to 1, rising in confidence.
+    """
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot((0, 1), (0, 1), color=_GRID, linewidth=1.4, label="as sure as right")
+    for subject, points in lines.items():
+        confidences, accuracies = zip(*points, strict=True) if points else ((), ())
+        axes.plot(
+            confidences, accuracies, color=_colour(subject, list(lines)), linewidth=1.6, marker="o", markersize=3,
+            label=subject,
+        )  # fmt: skip
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("probability of the likeliest token", fontsize=9)
+    axes.set_ylabel("share of positions where it is right", fontsize=9)
+    axes.legend(frameon=False, fontsize=9)
+    _quiet(axes, "both")
     _save(figure, path, title)
 
 

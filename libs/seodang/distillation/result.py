@@ -9,6 +9,16 @@ from seodang.distillation.folder import write_whole
 from seodang.distillation.spec import Record
 
 
+class ReliabilityBin(Record, frozen=True, kw_only=True):
+    """The positions at which a contestant was about equally sure of its likeliest token."""
+
+    confidence: float
+    """Mean probability that it gave that token."""
+    accuracy: float
+    """Share of positions where it was the right one."""
+    positions: int
+
+
 class Measurement(Record, frozen=True, kw_only=True):
     """How one contestant did on the held-out data."""
 
@@ -25,6 +35,12 @@ class Measurement(Record, frozen=True, kw_only=True):
     """Of the right answers, in nats a position; so are the next two, which the teacher does not have."""
     forward_kl: float | None = None
     top1_agreement: float | None = None
+    draft_acceptance: float | None = None
+    """Probability that the teacher accepts a token which the student drafts for it in speculative sampling."""
+    calibration_error: float | None = None
+    """Expected calibration error of the likeliest token, 0 to 1; None in a result of before there was one."""
+    reliability: tuple[ReliabilityBin, ...] = ()
+    """What the calibration error is the mean distance of."""
 
 
 class GateCheck(Record, frozen=True, kw_only=True):

@@ -55,7 +55,7 @@ def _summary(provenance: Provenance) -> str:
 
 def _scores(measurements: tuple[Measurement, ...]) -> list[str]:
     heading = ("contestant", "parameters", measurements[0].metric, "95 % interval", "cross-entropy", "KL to teacher",
-               "same first choice", "examples")  # fmt: skip
+               "same first choice", "drafts accepted", "calibration error", "examples")  # fmt: skip
     rows = [
         (
             each.subject,
@@ -64,15 +64,19 @@ def _scores(measurements: tuple[Measurement, ...]) -> list[str]:
             f"{_percent(each.task_score_low)} – {_percent(each.task_score_high)}",
             f"{each.cross_entropy:.3f}",
             "–" if each.forward_kl is None else f"{each.forward_kl:.3f}",
-            "–" if each.top1_agreement is None else _percent(each.top1_agreement),
+            _percent(each.top1_agreement),
+            _percent(each.draft_acceptance),
+            _percent(each.calibration_error),
             f"{each.examples:,}",
         )
         for each in measurements
     ]
     explained = (
         "Everyone answered the same held-out examples. The interval is Wilson's; cross-entropy and KL are in nats a "
-        "position of the right answers. Contestants other than teacher and student are baselines: the student's "
-        "shape, data, budget and seed, trained another way."
+        "position of the right answers. Drafts accepted is the chance that the teacher accepts a token which the "
+        "contestant drafts for it in speculative sampling; the calibration error is how far, on average, its "
+        "confidence in its likeliest token is from how often that is right. Contestants other than teacher and student "
+        "are baselines: the student's shape, data, budget and seed, trained another way."
     )
     return [*_table(heading, rows), "", explained]
 
@@ -184,7 +188,9 @@ def _given(record: msgspec.Struct) -> Iterator[str]:
         yield f"{name} {value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{name} {value}"
 
 
-def _percent(share: float) -> str:
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "–"
     return f"{100 * share:.1f} %"
 
 

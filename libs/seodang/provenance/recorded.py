@@ -1,7 +1,7 @@
 """``record.json``, the job that `seodang students` keeps beside a student, against what is signed."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,9 @@ def disagreements(record: job_pb2.Job, provenance: Provenance, spec: JobSpec) ->
     """Each field of the record that says something else than the lineage and the job that are signed, in words."""
     found = [*_compare("name", record.name, provenance.job)]
     made = record.result
-    found += _compare("result.measurements", len(made.measurements), len(provenance.measurements))
-    for number, (theirs, ours) in enumerate(zip(made.measurements, provenance.measurements, strict=False)):
-        found += _compare_fields(f"result.measurements[{number}]", theirs, ours)
+    found += _compare_each("result.measurements", made.measurements, provenance.measurements)
     found += _compare("result.verdict.passed", made.verdict.passed, provenance.verdict.passed)
-    found += _compare("result.verdict.checks", len(made.verdict.checks), len(provenance.verdict.checks))
-    for number, (check, judged) in enumerate(zip(made.verdict.checks, provenance.verdict.checks, strict=False)):
-        found += _compare_fields(f"result.verdict.checks[{number}]", check, judged)
+    found += _compare_each("result.verdict.checks", made.verdict.checks, provenance.verdict.checks)
     found += _compare_fields("result.cost", made.cost, provenance.cost)
     return [*found, *_compare_spec(record.spec, spec)]
 
@@ -77,9 +73,18 @@ def _same_file(absolute: object, asked: object) -> bool:
     return Path(absolute.path).parts[-len(asked_parts) :] == asked_parts
 
 
+def _compare_each(where: str, messages: Sequence[Any], records: Sequence[msgspec.Struct]) -> Iterator[str]:
+    yield from _compare(f"the length of {where}", len(messages), len(records))
+    for number, (message, record) in enumerate(zip(messages, records, strict=False)):
+        yield from _compare_fields(f"{where}[{number}]", message, record)
+
+
 def _compare_fields(where: str, message: Any, record: msgspec.Struct) -> Iterator[str]:
     for name, value in msgspec.structs.asdict(record).items():
         told = getattr(message, name)
+        if isinstance(value, tuple):
+            yield from _compare_each(f"{where}.{name}", told, value)
+            continue
         if value is None:
             told = told if message.HasField(name) else None
         yield from _compare(f"{where}.{name}", told, value)

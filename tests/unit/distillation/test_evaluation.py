@@ -9,7 +9,15 @@ import torch
 from seodang.distillation.answers import AnswerFile
 from seodang.distillation.catalogue import Task
 from seodang.distillation.data import Encoded
-from seodang.distillation.evaluation import Examination, examine, fidelity, top1_of, wilson_interval
+from seodang.distillation.evaluation import (
+    Examination,
+    calibration_error,
+    examine,
+    fidelity,
+    fidelity_of_teacher,
+    top1_of,
+    wilson_interval,
+)
 from seodang.distillation.gate import judge
 from seodang.distillation.recipes.candidates import choose_candidates
 from seodang.distillation.result import Measurement
@@ -184,6 +192,51 @@ def test_fidelity_is_what_whole_distributions_say() -> None:
     assert close.forward_kl == pytest.approx(float((p.exp() * (p - q)).sum(1).mean()), rel=1e-4)
     assert close.top1_agreement == pytest.approx(float((p.argmax(1) == q.argmax(1)).float().mean()))
     assert close.cross_entropy == pytest.approx(float(-q.gather(1, labels[:, None]).mean()), rel=1e-4)
+    assert close.draft_acceptance == pytest.approx(float(torch.minimum(p.exp(), q.exp()).sum(1).mean()), rel=1e-4)
+    assert calibration_error(close.reliability) == pytest.approx(calibration_of(q, labels), abs=1e-6)
+    teacher_itself = fidelity_of_teacher(data, shard)
+    assert calibration_error(teacher_itself.reliability) == pytest.approx(calibration_of(p, labels), abs=1e-6)
+    assert teacher_itself.cross_entropy == pytest.approx(float(-p.gather(1, labels[:, None]).mean()), rel=1e-4)
+
+
+def calibration_of(log_probs: torch.Tensor, labels: torch.Tensor) -> float:
+    """Bin by bin, as the paper has it."""
+    confidence, choice = log_probs.exp().max(1)
+    error = 0.0
+    for low in range(15):
+        inside = (confidence > low / 15) & (confidence <= (low + 1) / 15)
+        if inside.any():
+            gap = (choice == labels)[inside].float().mean() - confidence[inside].mean()
+            error += float(inside.float().mean() * gap.abs())
+    return error
+
+
+def test_the_acceptance_of_a_sampled_signal_is_right_on_average() -> None:
+    student, teacher, data = tiny(0), tiny(9), held_out()
+    ids = torch.from_numpy(data.ids(0).astype(np.int64))[None]
+    one = data.select([0])
+    with torch.no_grad():
+        p, q = (model.model(ids).logits[0, 1:-1].log_softmax(-1) for model in (teacher, student))
+    exact = float(torch.minimum(p.exp(), q.exp()).sum(1).mean())
+    rng = np.random.default_rng(5)
+    estimates = []
+    for _ in range(300):
+        drawn = np.stack([rng.choice(V, 4, p=row / row.sum()) for row in p.exp().double().numpy()]).astype(np.int32)
+        shard = Shard(
+            positions=one.positions,
+            next_log_probs=np.zeros(len(p), np.float32),
+            entropy=np.zeros(len(p), np.float32),
+            counts=np.full(len(p), 4, np.uint16),
+            ids=drawn.reshape(-1),
+            log_probs=np.take_along_axis(p.numpy(), drawn, 1).reshape(-1),
+            draws=np.ones(drawn.size, np.uint16),
+            outside=np.ones(len(p), np.float32),
+        )
+        signals = ShardSignals(shard, SampledTarget(head=0, tail_draws=4))
+        estimates.append(fidelity(student, one, signals, np.zeros(len(p), np.int32)).draft_acceptance)
+    spread = np.std(estimates) / len(estimates) ** 0.5
+    assert abs(np.mean(estimates) - exact) < 4 * spread
+    assert spread < 0.02
 
 
 def test_candidates_stand_for_the_whole_distribution() -> None:

@@ -17,6 +17,7 @@ from seodang.distillation.result import (
     JobResult,
     Lineage,
     Measurement,
+    ReliabilityBin,
     TeacherRecord,
     Verdict,
     write_result,
@@ -24,6 +25,8 @@ from seodang.distillation.result import (
 from seodang.provenance import SigningKey, attest, tokenizer_sha256
 from seodang.provenance.files import files_sha256, student_files
 
+FIDELITY = {"forward_kl": 0.021, "top1_agreement": 0.953, "draft_acceptance": 0.91}
+RELIABILITY = {"confidence": 0.8, "accuracy": 0.76, "positions": 900}
 TEMPLATE = "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}{% endfor %}"
 
 
@@ -100,7 +103,8 @@ def record() -> job_pb2.Job:
                 job_pb2.Measurement(
                     subject=subject, parameters=parameters, task_score=score, task_score_low=score - 0.04,
                     task_score_high=score + 0.03, metric="exact answer", examples=200, cross_entropy=0.31,
-                    **({} if subject == "teacher" else {"forward_kl": 0.021, "top1_agreement": 0.953}),
+                    calibration_error=0.04, reliability=[job_pb2.ReliabilityBin(**RELIABILITY)],
+                    **({} if subject == "teacher" else FIDELITY),
                 )
                 for subject, score, parameters in measured
             ],
@@ -134,8 +138,9 @@ def _teacher(job: JobFolder) -> TeacherRecord:
 
 
 def _measured(subject: str, score: float, parameters: int) -> Measurement:
-    fidelity = {} if subject == "teacher" else {"forward_kl": 0.021, "top1_agreement": 0.953}
+    fidelity = {} if subject == "teacher" else FIDELITY
     return Measurement(
         subject=subject, parameters=parameters, task_score=score, task_score_low=score - 0.04,
-        task_score_high=score + 0.03, metric="exact answer", examples=200, cross_entropy=0.31, **fidelity,
+        task_score_high=score + 0.03, metric="exact answer", examples=200, cross_entropy=0.31,
+        calibration_error=0.04, reliability=(ReliabilityBin(**RELIABILITY),), **fidelity,
     )  # fmt: skip

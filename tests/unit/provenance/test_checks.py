@@ -106,6 +106,14 @@ def test_another_job_is_found(student: Path) -> None:
     ("change", "named"),
     [
         (lambda job: job["result"]["measurements"][1].update(taskScore=0.99), "measurements[1].task_score is 0.99"),
+        (
+            lambda job: job["result"]["measurements"][1]["reliability"][0].update(accuracy=0.8),
+            "measurements[1].reliability[0].accuracy is 0.8",
+        ),
+        (
+            lambda job: job["result"]["measurements"][1]["reliability"].pop(),
+            "the length of result.measurements[1].reliability is 0",
+        ),
         (lambda job: job["result"]["measurements"].pop(), "result.measurements is 2"),
         (lambda job: job["result"]["verdict"].update(passed=False), "verdict.passed is False"),
         (lambda job: job["result"]["verdict"]["checks"][0].update(threshold=9), "checks[0].threshold is 9.0"),

@@ -11,7 +11,13 @@ from seodang.api.distill.v1 import job_pb2
 from seodang.cli.contestants import cells, measurement_table, verdict
 from seodang.cli.demo.errand import Errand
 from seodang.cli.jobs import FollowedJob
-from seodang.distillation.plots import Bar, draw_contestants, draw_curves
+from seodang.distillation.plots import Bar, draw_contestants, draw_curves, draw_reliability
+
+_TRUST = (
+    "The calibration error is how far, on average over the positions of the right answers, the probability of the "
+    "likeliest token is from how often that token is right. Drafts accepted is the chance that the teacher takes a "
+    "token which the student drafts for it in speculative sampling."
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,20 @@ def write_report(report: Report, folder: Path) -> Path:
     lines += ["| contestant | parameters | score | 95 % interval | KL to teacher | same first choice | examples |"]
     lines += ["|---|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(cells(each))} |" for each in report.measurements]
+    lines += [
+        "",
+        "## How far their probabilities can be trusted",
+        "",
+        _TRUST,
+        "",
+        "![reliability](reliability.png)",
+        "",
+    ]
+    lines += ["| contestant | calibration error | drafts accepted by the teacher |", "|---|---|---|"]
+    lines += [
+        f"| {each.subject} | {_share(each, 'calibration_error')} | {_share(each, 'draft_acceptance')} |"
+        for each in report.measurements
+    ]
     lines += ["", *_cost_lines(report.followed.job.result.cost), "", "## One request through every adapter", ""]
     lines += ["| adapter | model | asked | answered | time |", "|---|---|---|---|---|"]
     lines += [
@@ -58,6 +78,10 @@ def write_report(report: Report, folder: Path) -> Path:
     return page
 
 
+def _share(measured: job_pb2.Measurement, field: str) -> str:
+    return f"{100 * getattr(measured, field):.1f} %" if measured.HasField(field) else "–"  # type: ignore[arg-type]
+
+
 def _draw(report: Report, folder: Path, student: str) -> None:
     bars = [
         Bar(each.subject, each.task_score, each.task_score_low, each.task_score_high, f"{each.parameters:,}")
@@ -65,6 +89,10 @@ def _draw(report: Report, folder: Path, student: str) -> None:
     ]
     metric = report.measurements[0].metric
     draw_contestants(folder / "contestants.png", f"{student}: {metric} on unseen data", metric, bars)
+    reliability = {
+        each.subject: [(bin_.confidence, bin_.accuracy) for bin_ in each.reliability] for each in report.measurements
+    }
+    draw_reliability(folder / "reliability.png", f"{student}: as sure as right?", reliability)
     losses: dict[str, list[tuple[int, float]]] = defaultdict(list)
     held_out: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for point in report.followed.curve:

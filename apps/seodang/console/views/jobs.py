@@ -137,6 +137,8 @@ def _measured(entry: job_pb2.Measurement) -> dict[str, object]:
         "KL to teacher": f"{entry.forward_kl:.4f}" if entry.HasField("forward_kl") else "–",
         "Same top token": f"{100 * entry.top1_agreement:.1f} %" if entry.HasField("top1_agreement") else "–",
         "CE": f"{entry.cross_entropy:.4f}",
+        "Calibration error": f"{100 * entry.calibration_error:.1f} %" if entry.HasField("calibration_error") else "–",
+        "Drafts accepted": f"{100 * entry.draft_acceptance:.1f} %" if entry.HasField("draft_acceptance") else "–",
         "Examples": entry.examples,
     }
 

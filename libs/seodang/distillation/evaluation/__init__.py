@@ -1,8 +1,9 @@
 """Measuring teacher, student and baselines on held-out data: what they do, and how close they are to the teacher."""
 
+from seodang.distillation.evaluation.calibration import calibration_error
 from seodang.distillation.evaluation.contestants import Contestant, StudentContestant, TeacherContestant
 from seodang.distillation.evaluation.examination import Examination, examine
-from seodang.distillation.evaluation.fidelity import Fidelity, fidelity, top1_of
+from seodang.distillation.evaluation.fidelity import Fidelity, fidelity, fidelity_of_teacher, top1_of
 from seodang.distillation.evaluation.wilson import wilson_interval
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "Fidelity",
     "StudentContestant",
     "TeacherContestant",
+    "calibration_error",
     "examine",
     "fidelity",
+    "fidelity_of_teacher",
     "top1_of",
     "wilson_interval",
 ]

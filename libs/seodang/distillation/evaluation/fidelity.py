@@ -1,12 +1,18 @@
-"""How close a student's distributions are to the teacher's, position by position on held-out answers."""
+"""How close a student's distributions are to the teacher's, position by position on held-out answers.
+
+N positions of a batch, V vocabulary, P positions in all.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from seodang.distillation.data import Encoded
-from seodang.distillation.loss import Objective, distillation_loss
+from seodang.distillation.evaluation.calibration import reliability_of
+from seodang.distillation.loss import Objective, SampledSignal
+from seodang.distillation.result import ReliabilityBin
 from seodang.distillation.targets import Shard, ShardSignals
 from seodang.distillation.targets.shard import Array
 from seodang.distillation.training.batches import micro_batches
@@ -22,39 +28,69 @@ class Fidelity:
     """KL(teacher | student) in nats; unbiased where the teacher's signal is."""
     top1_agreement: float
     """Share of positions whose likeliest token is the teacher's."""
+    draft_acceptance: float
+    """Probability that the teacher accepts the token which the student drafts for it (speculative sampling, Leviathan
+    et al., ICML 2023): the sum of min(p, q), which is 1 - total variation. As unbiased as the KL."""
     cross_entropy: float
     """Of the right answers, in nats."""
+    reliability: tuple[ReliabilityBin, ...]
 
 
 def fidelity(student: Student, held_out: Encoded, signals: ShardSignals, teacher_top1: Array) -> Fidelity:
     """Measures a student.
 
     Args:
-        signals: the teacher's on ``held_out``, at temperature 1.
+        signals: the teacher's on ``held_out``, sampled, at temperature 1.
         teacher_top1: the teacher's likeliest token at each position, int32 [P].
     """
-    sums = np.zeros(3)
+    labels = held_out.labels
+    sums = np.zeros(4)
+    confidence, correct = np.zeros(len(labels)), np.zeros(len(labels), np.bool_)
     with torch.no_grad():
         for made in micro_batches(held_out, np.arange(len(held_out))):
             batch = made.to(student.device)
-            hidden_NH = trained_hidden(student, batch)
-            count = len(batch.labels_N)
+            log_q_NV = (trained_hidden(student, batch) @ student.head_VH.T).float().log_softmax(-1)
+            best_N, choice_N = log_q_NV.max(-1)
+            choice = choice_N.cpu().numpy()
+            confidence[batch.rows_N] = best_N.exp().cpu().numpy()
+            correct[batch.rows_N] = choice == labels[batch.rows_N]
             signal = signals.at(batch.rows_N).to(student.device)
-            kl = distillation_loss(hidden_NH, student.head_VH, batch.labels_N, signal, Objective()).divergence
-            hard = Objective(cross_entropy_weight=1.0)
-            labels = distillation_loss(hidden_NH, student.head_VH, batch.labels_N, None, hard).cross_entropy
-            agreed = (hidden_NH @ student.head_VH.T).argmax(-1).cpu().numpy() == teacher_top1[batch.rows_N]
-            sums += [float(kl) * count, float(agreed.sum()), float(labels) * count]
-    kl_mean, agreement, cross_entropy = (sums / int(held_out.positions.sum())).tolist()
-    return Fidelity(kl_mean, agreement, cross_entropy)
+            assert isinstance(signal, SampledSignal)
+            log_p_NK = signals.log_probs(batch.rows_N).to(student.device)
+            sums += [
+                float((choice == teacher_top1[batch.rows_N]).sum()),
+                float(_accepted(signal, log_p_NK, log_q_NV).sum()),
+                -float(log_q_NV.gather(1, batch.labels_N[:, None]).sum()),
+                float(signal.divergence(Objective(), log_q_NV)[0].sum()),  # last: it consumes log q
+            ]
+    agreement, acceptance, cross_entropy, kl = (sums / len(labels)).tolist()
+    return Fidelity(kl, agreement, acceptance, cross_entropy, reliability_of(confidence, correct))
+
+
+def fidelity_of_teacher(held_out: Encoded, shard: Shard) -> Fidelity:
+    """Of the teacher to itself, from its own signal on ``held_out``, sampled, at temperature 1."""
+    log_prob, top1 = _best_of(shard)
+    bins = reliability_of(np.exp(log_prob), top1 == held_out.labels)
+    return Fidelity(0.0, 1.0, 1.0, -float(shard.next_log_probs.mean()), bins)
 
 
 def top1_of(shard: Shard) -> Array:
     """The teacher's likeliest token at each position, int32 [P], from the exact entries of a sampled target."""
+    return _best_of(shard)[1]
+
+
+def _accepted(signal: SampledSignal, log_p_NK: Tensor, log_q_NV: Tensor) -> Tensor:
+    """[N] the expectation over the teacher's tokens of min(1, q / p), which is the sum of min(p, q)."""
+    log_ratio_NK = log_q_NV.gather(1, signal.ids_NK) - log_p_NK
+    return (signal.probs_NK * log_ratio_NK.clamp(max=0).exp()).sum(1)
+
+
+def _best_of(shard: Shard) -> tuple[Array, Array]:
+    """Log-probability [P] and id [P] of the likeliest token."""
     counts = shard.column("counts").astype(np.int64)
     starts = np.cumsum(counts) - counts
     exact = np.where(shard.column("draws") == 0, shard.column("log_probs"), -np.inf)
-    is_best = exact == np.repeat(np.maximum.reduceat(exact, starts), counts)
+    best = np.maximum.reduceat(exact, starts)
+    is_best = exact == np.repeat(best, counts)
     first = np.minimum.reduceat(np.where(is_best, np.arange(len(exact)), len(exact)), starts)
-    best: Array = shard.column("ids")[first]
-    return best
+    return best, np.asarray(shard.column("ids")[first])

@@ -39,6 +39,11 @@ class ShardSignals:
             case HiddenTarget():
                 return self._hidden(rows)
 
+    def log_probs(self, rows: Rows) -> torch.Tensor:
+        """Of a sampled target, the teacher's log-probability of each entry of ``at(rows)``, drawn or exact [N, K]."""
+        at_NK, _ = self._entries(rows)
+        return torch.from_numpy(self._shard.column("log_probs")[at_NK])
+
     def _sampled(self, rows: Rows, tail_draws: int) -> SampledSignal:
         at_NK, inside_NK = self._entries(rows)
         draws_NK = self._shard.column("draws")[at_NK]

@@ -69,6 +69,8 @@ def _draft(job: Job, result: JobResult, files: tuple[StoredFile, ...], now: date
         "cross_entropy": student.cross_entropy,
         "forward_kl": student.forward_kl,
         "top1_agreement": student.top1_agreement,
+        "draft_acceptance": student.draft_acceptance,
+        "calibration_error": student.calibration_error,
     }
     return Draft(
         model=job.spec.student,

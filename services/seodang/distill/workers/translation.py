@@ -78,4 +78,10 @@ def _measurement(measured: Measurement) -> job_pb2.Measurement:
         forward_kl=measured.forward_kl,
         top1_agreement=measured.top1_agreement,
         cross_entropy=measured.cross_entropy,
+        draft_acceptance=measured.draft_acceptance,
+        calibration_error=measured.calibration_error,
+        reliability=[
+            job_pb2.ReliabilityBin(confidence=each.confidence, accuracy=each.accuracy, positions=each.positions)
+            for each in measured.reliability
+        ],
     )

@@ -81,12 +81,14 @@ async def test_killed_again_and_again_it_loses_nothing_and_answers_nothing_twice
     student[0].answer = lambda request: words("답 " + request.prompt.chat.messages[-1].content)
     messenger.usual = Answering(delay_s=0.03)
     names: dict[str, str] = {}
+    acknowledged: list[int] = []
 
     async def deliver(n: int) -> None:
         await asyncio.sleep(rng.random() * n / 20)
         for retry in (None, 1):
             answer = await service.insist(slack_event(f"Ev{n}", f"질문{n}", channel=f"D{n % CHANNELS}", retry=retry))
             names[f"답 질문{n}"] = answer.reply
+            acknowledged.append(n)
 
     async with asyncio.TaskGroup() as group:
         for n in range(EVENTS):
@@ -96,7 +98,7 @@ async def test_killed_again_and_again_it_loses_nothing_and_answers_nothing_twice
             await becomes(lambda share=EVENTS * (kill + 1) // (KILLS + 2): len(messenger.posted) >= share)  # type: ignore[misc]
             await asyncio.sleep(rng.random() * 0.05)
             await service.kill()
-        mesh = await group.create_task(_last(start, service, names))
+        mesh = await group.create_task(_last(start, service, acknowledged))
 
     replies = {reply.name: reply for reply in mesh}
     posts = Counter(messenger.texts())
@@ -113,11 +115,11 @@ async def test_killed_again_and_again_it_loses_nothing_and_answers_nothing_twice
     assert sum(reply.state == Reply.STATE_UNCERTAIN for reply in mesh) <= CHANNELS * KILLS
 
 
-async def _last(start: Start, service: Service, names: dict[str, str]) -> list[messaging_pb2.Reply]:
-    """What a last service, which nobody kills, makes of it all."""
+async def _last(start: Start, service: Service, acknowledged: list[int]) -> list[messaging_pb2.Reply]:
+    """What a last service, which nobody kills, makes of it all; it stays until everybody has been told."""
     async with start() as mesh:
         service.address = mesh.client.address
-        await becomes(lambda: len(names) == EVENTS)
+        await becomes(lambda: len(acknowledged) == 2 * EVENTS)
         return await mesh.settled(EVENTS)
 
 

@@ -897,6 +897,9 @@ class Measurement(_message.Message):
     FORWARD_KL_FIELD_NUMBER: _builtins.int
     TOP1_AGREEMENT_FIELD_NUMBER: _builtins.int
     CROSS_ENTROPY_FIELD_NUMBER: _builtins.int
+    DRAFT_ACCEPTANCE_FIELD_NUMBER: _builtins.int
+    CALIBRATION_ERROR_FIELD_NUMBER: _builtins.int
+    RELIABILITY_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """"teacher", "student" or the name of a baseline."""
     parameters: _builtins.int
@@ -911,6 +914,16 @@ class Measurement(_message.Message):
     """Mean over held-out positions, in nats; unset for the teacher."""
     top1_agreement: _builtins.float
     cross_entropy: _builtins.float
+    draft_acceptance: _builtins.float
+    """Probability that the teacher accepts a token which this student drafts for it in speculative sampling, 0 to 1:
+    the mean of the sum of min(p, q) over the vocabulary. Unset for the teacher.
+    """
+    calibration_error: _builtins.float
+    """Expected calibration error of the likeliest token over held-out positions, 0 to 1."""
+    @_builtins.property
+    def reliability(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityBin]:
+        """What the calibration error is made of, from the least to the most confident positions."""
+
     def __init__(
         self,
         *,
@@ -924,21 +937,61 @@ class Measurement(_message.Message):
         forward_kl: _builtins.float | None = ...,
         top1_agreement: _builtins.float | None = ...,
         cross_entropy: _builtins.float = ...,
+        draft_acceptance: _builtins.float | None = ...,
+        calibration_error: _builtins.float | None = ...,
+        reliability: _abc.Iterable[Global___ReliabilityBin] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_forward_kl", b"_forward_kl", "_top1_agreement", b"_top1_agreement", "forward_kl", b"forward_kl", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error", "_draft_acceptance", b"_draft_acceptance", "_forward_kl", b"_forward_kl", "_top1_agreement", b"_top1_agreement", "calibration_error", b"calibration_error", "draft_acceptance", b"draft_acceptance", "forward_kl", b"forward_kl", "top1_agreement", b"top1_agreement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_forward_kl", b"_forward_kl", "_top1_agreement", b"_top1_agreement", "cross_entropy", b"cross_entropy", "examples", b"examples", "forward_kl", b"forward_kl", "metric", b"metric", "parameters", b"parameters", "subject", b"subject", "task_score", b"task_score", "task_score_high", b"task_score_high", "task_score_low", b"task_score_low", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error", "_draft_acceptance", b"_draft_acceptance", "_forward_kl", b"_forward_kl", "_top1_agreement", b"_top1_agreement", "calibration_error", b"calibration_error", "cross_entropy", b"cross_entropy", "draft_acceptance", b"draft_acceptance", "examples", b"examples", "forward_kl", b"forward_kl", "metric", b"metric", "parameters", b"parameters", "reliability", b"reliability", "subject", b"subject", "task_score", b"task_score", "task_score_high", b"task_score_high", "task_score_low", b"task_score_low", "top1_agreement", b"top1_agreement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__calibration_error: _TypeAlias = _typing.Literal["calibration_error"]  # noqa: Y015
+    _WhichOneofArgType__calibration_error: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error"]  # noqa: Y015
+    _WhichOneofReturnType__draft_acceptance: _TypeAlias = _typing.Literal["draft_acceptance"]  # noqa: Y015
+    _WhichOneofArgType__draft_acceptance: _TypeAlias = _typing.Literal["_draft_acceptance", b"_draft_acceptance"]  # noqa: Y015
     _WhichOneofReturnType__forward_kl: _TypeAlias = _typing.Literal["forward_kl"]  # noqa: Y015
     _WhichOneofArgType__forward_kl: _TypeAlias = _typing.Literal["_forward_kl", b"_forward_kl"]  # noqa: Y015
     _WhichOneofReturnType__top1_agreement: _TypeAlias = _typing.Literal["top1_agreement"]  # noqa: Y015
     _WhichOneofArgType__top1_agreement: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calibration_error) -> _WhichOneofReturnType__calibration_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__draft_acceptance) -> _WhichOneofReturnType__draft_acceptance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__forward_kl) -> _WhichOneofReturnType__forward_kl | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top1_agreement) -> _WhichOneofReturnType__top1_agreement | None: ...
 
 Global___Measurement: _TypeAlias = Measurement  # noqa: Y015
+
+@_typing.final
+class ReliabilityBin(_message.Message):
+    """The positions at which a contestant was about equally sure of its likeliest token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    ACCURACY_FIELD_NUMBER: _builtins.int
+    POSITIONS_FIELD_NUMBER: _builtins.int
+    confidence: _builtins.float
+    """Mean probability that it gave that token."""
+    accuracy: _builtins.float
+    """Share of positions where it was the right one."""
+    positions: _builtins.int
+    def __init__(
+        self,
+        *,
+        confidence: _builtins.float = ...,
+        accuracy: _builtins.float = ...,
+        positions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "confidence", b"confidence", "positions", b"positions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReliabilityBin: _TypeAlias = ReliabilityBin  # noqa: Y015
 
 @_typing.final
 class GateVerdict(_message.Message):
