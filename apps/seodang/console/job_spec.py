@@ -14,6 +14,7 @@ RECIPES: Final = {
     "online: the teacher scores each batch": job_pb2.Recipe.KIND_ONLINE,
     "on-policy: the teacher scores the student's answers": job_pb2.Recipe.KIND_ON_POLICY,
     "sequence-level: the student learns the teacher's answers": job_pb2.Recipe.KIND_SEQUENCE_LEVEL,
+    "hidden states: the student's states follow the teacher's": job_pb2.Recipe.KIND_HIDDEN_STATES,
     "no teacher: the data's own answers": job_pb2.Recipe.KIND_NO_TEACHER,
 }
 DIVERGENCES: Final = {

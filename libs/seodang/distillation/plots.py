@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from matplotlib.figure import Figure
 
-Points = Sequence[tuple[float, float]]
+Points = Sequence[tuple[int, float]]
 
 _COLOURS: Final = {"teacher": "#6b7280", "student": "#2563eb"}
 _BASELINE_COLOURS: Final = ("#d97706", "#0d9488", "#9333ea")
@@ -74,21 +74,21 @@ def draw_contestants(path: Path, title: str, metric: str, bars: Sequence[Bar]) -
     _save(figure, path, title)
 
 
-def draw_reliability(path: Path, title: str, lines: Mapping[str, Points]) -> None:
+def draw_reliability(path: Path, title: str, lines: Mapping[str, Sequence[tuple[float, float, int]]]) -> None:
     """Writes a picture of how often each contestant is right where it is so sure; on the diagonal it is calibrated.
 
     Args:
-        lines: subject -> (confidence, accuracy) pairs, 0 to 1, rising in confidence.
+        lines: subject -> (confidence, accuracy, positions), the first two 0 to 1, rising in confidence. The more
+            positions, the larger the dot.
     """
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
     axes = figure.add_subplot()
     axes.plot((0, 1), (0, 1), color=_GRID, linewidth=1.4, label="as sure as right")
     for subject, points in lines.items():
-        confidences, accuracies = zip(*points, strict=True) if points else ((), ())
-        axes.plot(
-            confidences, accuracies, color=_colour(subject, list(lines)), linewidth=1.6, marker="o", markersize=3,
-            label=subject,
-        )  # fmt: skip
+        confidences, accuracies, counts = zip(*points, strict=True) if points else ((), (), ())
+        colour = _colour(subject, list(lines))
+        axes.plot(confidences, accuracies, color=colour, linewidth=1.0, alpha=0.5)
+        axes.scatter(confidences, accuracies, s=[6 + 2 * count**0.5 for count in counts], color=colour, label=subject)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("probability of the likeliest token", fontsize=9)

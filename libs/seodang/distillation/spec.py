@@ -236,6 +236,12 @@ def resolve(spec: JobSpec) -> JobSpec:
         raise Unsupported(f"ranks={spec.budget.ranks}: this version trains in one process", metadata=_RANKS)
     for subject, recipe in spec.subjects.items():
         _check_recipe(subject, recipe)
+        if recipe.kind == "hidden_states" and len(spec.teachers) > 1:
+            raise _bad(
+                "teachers",
+                f"recipe of {subject!r}: hidden_states follows the states of one teacher, not {len(spec.teachers)}: "
+                "name one, or mix them with another kind",
+            )
     return msgspec.structs.replace(spec, teachers=_weighted(spec.teachers), shape=_shape(spec.shape))
 
 
@@ -248,7 +254,7 @@ def _check_names(spec: JobSpec) -> None:
 
 def _check_recipe(subject: str, recipe: Recipe) -> None:
     where = f"recipe of {subject!r}"
-    if recipe.kind in ("hidden_states", "cross_tokenizer"):
+    if recipe.kind == "cross_tokenizer":
         raise Unsupported(f"{where}: kind {recipe.kind} is not in this version", metadata={"field": "recipe.kind"})
     if recipe.divergence == "generalized_jsd" and recipe.beta is None:
         raise _bad("recipe.beta", f"{where}: generalized_jsd needs beta, between 0 and 1")
@@ -260,6 +266,8 @@ def _check_recipe(subject: str, recipe: Recipe) -> None:
         )
     if recipe.kind == "on_policy" and recipe.cross_entropy_weight:
         raise _bad("recipe.cross_entropy_weight", f"{where}: on_policy has no right answers: set it to 0")
+    if recipe.kind == "hidden_states" and not isinstance(recipe.target, HiddenTarget):
+        raise _bad("recipe.target", f"{where}: hidden_states matches hidden states: set the target to 'hidden'")
     stored = recipe.kind == "offline" and isinstance(recipe.target, SampledTarget)
     if stored and recipe.divergence != "forward_kl":
         raise _bad(

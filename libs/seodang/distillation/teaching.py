@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from seodang.distillation.recipes import Room, lessons_of
+from seodang.distillation.recipes import HiddenStates, Room, lessons_of
 from seodang.distillation.spec import DenseShape
 from seodang.distillation.training import (
     Checkpoints,
@@ -41,6 +41,7 @@ def teach(room: Room, subject: str, lessons: Lessons) -> None:
         fingerprint=_fingerprint(room, subject),
         budget=budget,
         lessons=lessons,
+        matching=lessons.matching(student) if isinstance(lessons, HiddenStates) else None,
         dev=room.data.encoded["dev"],
         checkpoints=checkpoints,
         on_point=room.report.point,

@@ -123,21 +123,22 @@ def _recipe(proto: job_pb2.Recipe) -> Recipe:
     return Recipe(
         kind=_KINDS[proto.kind],
         divergence=_DIVERGENCES[proto.divergence],
-        target=_target(proto.target),
+        target=_target(proto),
         **_set_fields(proto, ("beta", "cross_entropy_weight", "temperature")),
     )
 
 
-def _target(proto: job_pb2.TargetSpec) -> Target:
-    match proto.WhichOneof("target"):
+def _target(proto: job_pb2.Recipe) -> Target:
+    target = proto.target
+    match target.WhichOneof("target"):
         case "top_k":
-            return TopKTarget(k=proto.top_k.k)
+            return TopKTarget(k=target.top_k.k)
         case "hidden":
-            return HiddenTarget(int8=proto.hidden.int8)
+            return HiddenTarget(int8=target.hidden.int8)
         case "sampled":
-            return SampledTarget(head=proto.sampled.head, tail_draws=proto.sampled.tail_draws)
+            return SampledTarget(head=target.sampled.head, tail_draws=target.sampled.tail_draws)
         case _:
-            return SampledTarget()
+            return HiddenTarget() if proto.kind == job_pb2.Recipe.KIND_HIDDEN_STATES else SampledTarget()
 
 
 def _gate(proto: job_pb2.Gate) -> Gate:

@@ -98,6 +98,7 @@ BAD_SPECS: list[tuple[str, dict[str, Any]]] = [
         "spec.teachers[0].model",
         {"recipe": Recipe(target=job_pb2.TargetSpec(hidden=job_pb2.TargetSpec.HiddenSpec(int8=True)))},
     ),
+    ("spec.teachers[0].model", {"baselines": [baseline(kind=Recipe.KIND_HIDDEN_STATES)]}),
     ("spec.teachers[1].model", {"teachers": [*teacher(), *teacher(model="models/foreign")]}),
     ("spec.teachers[0].address", {"teachers": teacher(address="nowhere")}),
     ("spec.teachers[0].weight", {"teachers": teacher(weight=0)}),
@@ -170,7 +171,6 @@ async def test_a_bad_spec_is_refused_by_the_path_of_its_field(
     ("word", "change"),
     [
         ("cross_tokenizer", {"recipe": Recipe(kind=Recipe.KIND_CROSS_TOKENIZER)}),
-        ("hidden_states", {"baselines": [baseline(kind=Recipe.KIND_HIDDEN_STATES)]}),
         ("ranks=2", {"budget": job_pb2.Budget(ranks=2)}),
     ],
 )

@@ -79,6 +79,7 @@ RECIPES = {
     "top-k": Recipe(target=TopKTarget(k=5), divergence="reverse_kl"),
     "hidden states, any divergence": Recipe(target=HiddenTarget(), divergence="generalized_jsd", beta=0.4),
     "int8 hidden states, temperature": Recipe(target=HiddenTarget(int8=True), temperature=2.0),
+    "hidden states that are followed": Recipe(kind="hidden_states", target=HiddenTarget(), divergence="reverse_kl"),
     "mixed with the labels": Recipe(cross_entropy_weight=0.5),
     "online": Recipe(kind="online"),
     "online, live candidates": Recipe(kind="online", divergence="reverse_kl", target=SampledTarget(head=3)),

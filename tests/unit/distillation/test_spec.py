@@ -48,6 +48,11 @@ def test_what_is_not_a_spec_is_refused(text: bytes) -> None:
         ({"recipe": Recipe(target=SampledTarget(head=0, tail_draws=0))}, "biased: add some"),
         ({"recipe": Recipe(kind="on_policy", cross_entropy_weight=0.5)}, "no right answers"),
         ({"recipe": Recipe(temperature=0.0)}, "> 0"),
+        ({"recipe": Recipe(kind="hidden_states")}, "set the target to 'hidden'"),
+        (
+            {"recipe": Recipe(kind="hidden_states", target=HiddenTarget()), "teachers": (TEACHER, TEACHER)},
+            "one teacher, not 2",
+        ),
         ({"baselines": (Baseline(name="teacher", recipe=Recipe()),)}, "taken"),
         ({"shape": DenseShape(hidden_size=100, heads=3)}, "multiple of 2 x heads"),
         ({"teachers": (TEACHER, msgspec.structs.replace(TEACHER, weight=1.0))}, "either every teacher"),

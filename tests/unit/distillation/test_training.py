@@ -1,5 +1,6 @@
 """The loop and its checkpoints, on a student small enough to watch."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -14,7 +15,7 @@ import torch
 from seodang.base.errors import Conflict, InvalidInput, Unsupported
 from seodang.distillation import CurvePoint
 from seodang.distillation.data import Encoded
-from seodang.distillation.loss import Signal
+from seodang.distillation.loss import HiddenSignal, Objective, Signal
 from seodang.distillation.recipes.labels import Labels
 from seodang.distillation.spec import Budget, ConfigShape, DenseShape
 from seodang.distillation.training import (
@@ -25,9 +26,11 @@ from seodang.distillation.training import (
     build_student,
     collate,
     load_student,
+    micro_batches,
     train,
 )
-from seodang.distillation.training.engine import _Loop, dev_loss
+from seodang.distillation.training.engine import _Loop, dev_loss, trained_hidden
+from seodang.distillation.training.matching import StateMatching
 from seodang.distillation.training.schedule import learning_rate
 
 V, END = 24, 1
@@ -107,6 +110,45 @@ def test_a_training_that_died_goes_on_bit_by_bit_the_same(
     assert weights(resumed) == weights(calm)
     losses = {point.step: (point.loss, point.eval_loss) for point in points}
     assert losses == {point.step: (point.loss, point.eval_loss) for point in calm_points}
+
+
+class FollowedStates(DyingLabels):
+    """Hidden states of a teacher that is wider than the student, to be followed."""
+
+    objective = Objective()
+    head_VG = torch.randn(V, 20, generator=torch.Generator().manual_seed(2))
+    states_PG = head_VG[torch.from_numpy(lessons().labels.astype(np.int64))]
+
+    def step(self, step: int, student: Student) -> Sequence[tuple[Batch, Signal | None]]:
+        return [
+            (batch, HiddenSignal(self.states_PG[batch.rows_N], self.head_VG))
+            for batch, _ in super().step(step, student)
+        ]
+
+
+def follow_states(folder: Path, dies_at: int = -1, learner: Student | None = None) -> tuple[Student, StateMatching]:
+    learner, matching = learner or student(), StateMatching(16, 20, seed=3)
+    given = dataclasses.replace(training(folder, []), lessons=FollowedStates(dies_at), matching=matching)
+    train(learner, given)
+    return learner, matching
+
+
+def test_states_are_followed_and_the_map_survives_a_death(tmp_path: Path) -> None:
+    untrained, before = student(), StateMatching(16, 20, seed=3)
+    calm, matching = follow_states(tmp_path / "calm")
+    with pytest.raises(Died):
+        follow_states(tmp_path / "broken", dies_at=13)
+    resumed, again = follow_states(tmp_path / "broken")
+    assert weights(resumed) == weights(calm)
+    assert torch.equal(again.map.weight, matching.map.weight)
+    (batch,) = micro_batches(lessons(), np.arange(80))
+    with torch.no_grad():
+        target_NG = FollowedStates.states_PG[batch.rows_N]
+        first, last = (
+            float(map_(trained_hidden(learner, batch), target_NG).mean())
+            for learner, map_ in ((untrained, before), (calm, matching))
+        )
+    assert last < 0.8 * first
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -70,12 +70,16 @@ def write_report(report: Report, folder: Path) -> Path:
     lines += ["", *_cost_lines(report.followed.job.result.cost), "", "## One request through every adapter", ""]
     lines += ["| adapter | model | asked | answered | time |", "|---|---|---|---|---|"]
     lines += [
-        f"| {each.adapter} | {each.model} | {each.asked} | {each.answered} | {each.seconds:.2f} s |"
+        f"| {each.adapter} | {each.model} | {_cell(each.asked)} | {_cell(each.answered)} | {each.seconds:.2f} s |"
         for each in report.errands
     ]
     page = folder / "report.md"
     page.write_text("\n".join([*lines, ""]))
     return page
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _share(measured: job_pb2.Measurement, field: str) -> str:
@@ -90,7 +94,8 @@ def _draw(report: Report, folder: Path, student: str) -> None:
     metric = report.measurements[0].metric
     draw_contestants(folder / "contestants.png", f"{student}: {metric} on unseen data", metric, bars)
     reliability = {
-        each.subject: [(bin_.confidence, bin_.accuracy) for bin_ in each.reliability] for each in report.measurements
+        each.subject: [(bin_.confidence, bin_.accuracy, bin_.positions) for bin_ in each.reliability]
+        for each in report.measurements
     }
     draw_reliability(folder / "reliability.png", f"{student}: as sure as right?", reliability)
     losses: dict[str, list[tuple[int, float]]] = defaultdict(list)

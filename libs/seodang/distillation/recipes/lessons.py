@@ -1,5 +1,6 @@
 """From a recipe's kind to its lessons."""
 
+from seodang.distillation.recipes.hidden_states import HiddenStates
 from seodang.distillation.recipes.labels import Labels
 from seodang.distillation.recipes.offline import Offline
 from seodang.distillation.recipes.on_policy import OnPolicy
@@ -23,5 +24,7 @@ def lessons_of(recipe: Recipe, room: Room, subject: str) -> Lessons:
             return sequence_level(room)
         case "no_teacher":
             return Labels(room.train, room.spec.budget.tokens_per_step, room.spec.seed)
-        case "hidden_states" | "cross_tokenizer":
+        case "hidden_states":
+            return HiddenStates(room, recipe)
+        case "cross_tokenizer":
             raise AssertionError(f"resolving a spec refuses {recipe.kind}")

@@ -15,20 +15,20 @@ class Offline:
 
     def __init__(self, room: Room, recipe: Recipe) -> None:
         self.objective = objective_of(recipe)
-        self._room = room
+        self.room = room
         self._plan = StepPlan(room.train, room.spec.budget.tokens_per_step, room.spec.seed)
-        self._signals = [self._score(number, recipe) for number in range(len(room.teachers))]
+        self.signals = [self._score(number, recipe) for number in range(len(room.teachers))]
 
     def step(self, step: int, student: Student) -> Sequence[tuple[Batch, Signal | None]]:
         """See ``Lessons``."""
         del student
         return [
-            (batch, self._room.mixed([signals.at(batch.rows_N) for signals in self._signals]))
+            (batch, self.room.mixed([signals.at(batch.rows_N) for signals in self.signals]))
             for batch in self._plan.batches(step)
         ]
 
     def _score(self, number: int, recipe: Recipe) -> ShardSignals:
-        room = self._room
+        room = self.room
         store = room.store("train", number, recipe.target, room.train.sha256, temperature=recipe.temperature)
         progress = room.report.progress("", int(room.train.positions.sum()), "positions")
         shard = score_units(store, plan_units(room.train), room.teachers[number], progress.add)

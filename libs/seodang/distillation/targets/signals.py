@@ -29,6 +29,12 @@ class ShardSignals:
         self._counts = counts.astype(np.int64)
         self._entry_starts = np.cumsum(self._counts) - self._counts
 
+    @property
+    def head(self) -> torch.Tensor:
+        """The teacher's output head [V, G], of hidden states."""
+        assert self._head_VH is not None
+        return self._head_VH
+
     def at(self, rows: Rows) -> Signal:
         """The signal at positions, numbered over the whole shard."""
         match self._target:
@@ -65,13 +71,12 @@ class ShardSignals:
         )
 
     def _hidden(self, rows: Rows) -> HiddenSignal:
-        assert self._head_VH is not None
         stored = self._shard.column("hidden")[rows]
         if self._shard.hidden_scales is not None:
             hidden_NH = stored.astype(np.float32) * self._shard.hidden_scales[rows, None]
         else:
             hidden_NH = (stored.astype("<u4") << 16).view("<f4")
-        return HiddenSignal(torch.from_numpy(hidden_NH), self._head_VH)
+        return HiddenSignal(torch.from_numpy(hidden_NH), self.head)
 
     def _entries(self, rows: Rows) -> tuple[Array, Array]:
         """[N, K] index of each entry, and whether it is one: shorter rows are filled up."""

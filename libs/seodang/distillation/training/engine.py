@@ -17,10 +17,11 @@ from torch.nn import Parameter
 from seodang.base.errors import InternalFault
 from seodang.distillation.data import Encoded
 from seodang.distillation.events import CurvePoint
-from seodang.distillation.loss import Objective, Signal, distillation_loss
+from seodang.distillation.loss import HiddenSignal, Objective, Signal, distillation_loss
 from seodang.distillation.spec import Budget
 from seodang.distillation.training.batches import Batch, collate
 from seodang.distillation.training.checkpoint import Checkpoints, TrainingState
+from seodang.distillation.training.matching import StateMatching
 from seodang.distillation.training.schedule import MAX_GRADIENT_NORM, learning_rate, make_optimizers
 from seodang.distillation.training.student import Student
 
@@ -56,6 +57,8 @@ class Training:
     on_step: Callable[[TrainingState], None]
     before_checkpoint: Callable[[], None]
     """Makes what was told so far durable: a checkpoint must never be ahead of its curve."""
+    matching: StateMatching | None = None
+    """Trained beside the student and added to the objective, for lessons whose signals are hidden states."""
 
 
 def train(student: Student, training: Training) -> TrainingState:
@@ -78,9 +81,11 @@ def train(student: Student, training: Training) -> TrainingState:
 class _Loop:
     def __init__(self, student: Student, training: Training) -> None:
         self.named: list[tuple[str, Parameter]] = list(student.model.named_parameters())
+        if training.matching is not None:
+            self.named += training.matching.named_parameters("matching")
         self._student = student
         self._training = training
-        self._optimizers = make_optimizers(student, training.budget)
+        self._optimizers = make_optimizers(student, [parameter for _, parameter in self.named], training.budget)
         self.state = training.checkpoints.restore(training.fingerprint, self.named, self._optimizers)
         # A checkpoint always comes with a curve point, so these start from nothing there.
         self._losses: list[float] = []
@@ -119,14 +124,19 @@ class _Loop:
         device = self._student.device
         for made, signal in batches:
             batch = made.to(device)
+            hidden_NH = trained_hidden(self._student, batch)
+            here = None if signal is None else signal.to(device)
             loss = distillation_loss(
-                trained_hidden(self._student, batch),
+                hidden_NH,
                 self._student.head_VH,
                 batch.labels_N,
-                None if signal is None else signal.to(device),
+                here,
                 self._training.lessons.objective,
                 normalizer=positions,
             ).loss
+            if self._training.matching is not None:
+                assert isinstance(here, HiddenSignal)
+                loss = loss + self._training.matching(hidden_NH, here.hidden_NH).sum() / positions
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         if not math.isfinite(total):

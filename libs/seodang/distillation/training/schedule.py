@@ -1,9 +1,11 @@
 """The learning rate at each step, and which parameters decay."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
+from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from seodang.distillation.spec import Budget
@@ -24,17 +26,16 @@ def learning_rate(budget: Budget, step: int) -> float:
     return budget.learning_rate * share
 
 
-def make_optimizers(student: Student, budget: Budget) -> list[Optimizer]:
-    """Who moves which parameter, all at the budget's rate.
+def make_optimizers(student: Student, parameters: Sequence[Parameter], budget: Budget) -> list[Optimizer]:
+    """Who moves which of the parameters, the student's and what is trained beside it, all at the budget's rate.
 
     Muon (Jordan et al., 2024), scaled to the size of AdamW's steps (Liu et al., "Muon is Scalable", 2025), moves the
     matrices between layers. AdamW moves embeddings and head, which are tables rather than maps, and vectors, which do
     not decay.
     """
     tables = {id(student.head_VH), id(student.model.get_input_embeddings().weight)}
-    every = list(student.model.parameters())
-    matrices = [each for each in every if each.ndim == 2 and id(each) not in tables]
-    rest = [each for each in every if each.ndim != 2 or id(each) in tables]
+    matrices = [each for each in parameters if each.ndim == 2 and id(each) not in tables]
+    rest = [each for each in parameters if each.ndim != 2 or id(each) in tables]
     decaying = [each for each in rest if each.ndim > 1]
     groups: list[dict[str, Any]] = [
         {"params": decaying if budget.optimizer == "muon" else decaying + matrices},

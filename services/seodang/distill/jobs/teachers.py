@@ -72,4 +72,4 @@ async def _ask(field: str, teacher: job_pb2.Teacher, own_address: str) -> model_
 
 def _wants_hidden(spec: JobSpec) -> bool:
     recipes = spec.subjects.values()
-    return any(recipe.kind == "hidden_states" or isinstance(recipe.target, HiddenTarget) for recipe in recipes)
+    return any(isinstance(recipe.target, HiddenTarget) for recipe in recipes)

@@ -389,7 +389,9 @@ class Recipe(_message.Message):
         KIND_NO_TEACHER: Recipe._Kind.ValueType  # 5
         """No teacher: cross-entropy on the data's own answers."""
         KIND_HIDDEN_STATES: Recipe._Kind.ValueType  # 6
-        """The student's states follow the teacher's."""
+        """Offline from hidden states, and the student's last states, through a linear map that is learned beside it, follow
+        the teacher's: their cosine distance is added to the loss. One teacher; the target is `hidden`.
+        """
         KIND_CROSS_TOKENIZER: Recipe._Kind.ValueType  # 7
         """The student has another tokenizer."""
 
@@ -409,7 +411,9 @@ class Recipe(_message.Message):
     KIND_NO_TEACHER: Recipe.Kind.ValueType  # 5
     """No teacher: cross-entropy on the data's own answers."""
     KIND_HIDDEN_STATES: Recipe.Kind.ValueType  # 6
-    """The student's states follow the teacher's."""
+    """Offline from hidden states, and the student's last states, through a linear map that is learned beside it, follow
+    the teacher's: their cosine distance is added to the loss. One teacher; the target is `hidden`.
+    """
     KIND_CROSS_TOKENIZER: Recipe.Kind.ValueType  # 7
     """The student has another tokenizer."""
 
