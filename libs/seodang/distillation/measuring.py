@@ -17,6 +17,7 @@ from seodang.distillation.evaluation import (
     examine,
     fidelity,
     fidelity_of_teacher,
+    own_text_kl,
     top1_of,
     wilson_interval,
 )
@@ -97,6 +98,11 @@ class Measuring:
 
     def _measure(self, subject: str) -> Measurement:
         contestant, close, claim = self._contestant(subject)
+        own_text = None
+        if isinstance(contestant, StudentContestant):
+            own_text = own_text_kl(
+                self._room, subject, contestant.student, self._held_out, self._examination.max_new_tokens
+            )
         later = self._examination.count * (len(self._subjects) - 1 - self._subjects.index(subject))
         progress = self._room.report.progress(subject, self._examination.count, "examples", later=later)
         file = self._room.folder.evaluation(subject) / "answers.jsonl"
@@ -116,6 +122,7 @@ class Measuring:
             forward_kl=None if is_teacher else close.forward_kl,
             top1_agreement=None if is_teacher else close.top1_agreement,
             draft_acceptance=None if is_teacher else close.draft_acceptance,
+            own_text_kl=own_text,
             calibration_error=calibration_error(close.reliability),
             reliability=close.reliability,
         )

@@ -37,6 +37,8 @@ class Measurement(Record, frozen=True, kw_only=True):
     top1_agreement: float | None = None
     draft_acceptance: float | None = None
     """Probability that the teacher accepts a token which the student drafts for it in speculative sampling."""
+    own_text_kl: float | None = None
+    """KL(student | teacher) in nats a position of answers that the contestant sampled itself."""
     calibration_error: float | None = None
     """Expected calibration error of the likeliest token, 0 to 1; None in a result of before there was one."""
     reliability: tuple[ReliabilityBin, ...] = ()

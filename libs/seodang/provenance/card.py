@@ -55,7 +55,7 @@ def _summary(provenance: Provenance) -> str:
 
 def _scores(measurements: tuple[Measurement, ...]) -> list[str]:
     heading = ("contestant", "parameters", measurements[0].metric, "95 % interval", "cross-entropy", "KL to teacher",
-               "same first choice", "drafts accepted", "calibration error", "examples")  # fmt: skip
+               "on own text", "same first choice", "drafts accepted", "calibration error", "examples")  # fmt: skip
     rows = [
         (
             each.subject,
@@ -63,7 +63,8 @@ def _scores(measurements: tuple[Measurement, ...]) -> list[str]:
             _percent(each.task_score),
             f"{_percent(each.task_score_low)} – {_percent(each.task_score_high)}",
             f"{each.cross_entropy:.3f}",
-            "–" if each.forward_kl is None else f"{each.forward_kl:.3f}",
+            _nats(each.forward_kl),
+            _nats(each.own_text_kl),
             _percent(each.top1_agreement),
             _percent(each.draft_acceptance),
             _percent(each.calibration_error),
@@ -73,7 +74,8 @@ def _scores(measurements: tuple[Measurement, ...]) -> list[str]:
     ]
     explained = (
         "Everyone answered the same held-out examples. The interval is Wilson's; cross-entropy and KL are in nats a "
-        "position of the right answers. Drafts accepted is the chance that the teacher accepts a token which the "
+        "position of the right answers, but for the KL on own text, which is the reverse one on answers that the "
+        "contestant sampled itself. Drafts accepted is the chance that the teacher accepts a token which the "
         "contestant drafts for it in speculative sampling; the calibration error is how far, on average, its "
         "confidence in its likeliest token is from how often that is right. Contestants other than teacher and student "
         "are baselines: the student's shape, data, budget and seed, trained another way."
@@ -186,6 +188,10 @@ def _given(record: msgspec.Struct) -> Iterator[str]:
     yield str(record.__struct_config__.tag)
     for name, value in msgspec.structs.asdict(record).items():
         yield f"{name} {value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{name} {value}"
+
+
+def _nats(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _percent(share: float | None) -> str:

@@ -1,5 +1,6 @@
 """Whole jobs against a real teacher process."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from pyarrow import parquet
 from tests import tiny_checkpoints
 from tests.integration.distillation.jobs import MODEL, NO_TEACHER, free_port, job, write_data
 from tests.serving import Serving, start_server, wait_for
@@ -65,6 +67,29 @@ def test_a_job_goes_from_its_spec_to_a_measured_student(tutor: Teacher, data: Pa
     tokenizer = AutoTokenizer.from_pretrained(folder.student)
     assert model.dtype == torch.bfloat16
     assert tokenizer.chat_template == tiny_checkpoints.CHAT_TEMPLATE
+
+
+def test_the_kl_on_own_text_is_that_of_whole_distributions(
+    tutor: Teacher, checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    folder = job(tmp_path, tutor, data, baselines=(NO_TEACHER,))
+    run_job(folder, PATIENCE)
+    teacher = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    rows = parquet.read_table(folder.data / "eval.parquet", columns=["ids", "answered"]).to_pylist()
+    prompts = [row["ids"][: row["answered"].index(True)] for row in rows]
+    for measured in read_result(folder.result).measurements[1:]:
+        student = AutoModelForCausalLM.from_pretrained(folder.finished(measured.subject), dtype=torch.float32)
+        answers = json.loads((folder.evaluation(measured.subject) / "own-text.json").read_bytes())
+        assert len(answers) == len(prompts) == 10
+        divergences = []
+        for prompt, answer in zip(prompts, answers, strict=True):
+            ids = torch.tensor([[*prompt, *answer]])
+            with torch.no_grad():
+                log_q, log_p = (
+                    model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1) for model in (student, teacher)
+                )
+            divergences.append((log_q.exp() * (log_q - log_p)).sum(-1))
+        assert measured.own_text_kl == pytest.approx(float(torch.cat(divergences).mean()), rel=0.05)
 
 
 def test_a_finished_job_is_left_alone(tutor: Teacher, data: Path, tmp_path: Path) -> None:

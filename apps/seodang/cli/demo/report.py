@@ -16,7 +16,8 @@ from seodang.distillation.plots import Bar, draw_contestants, draw_curves, draw_
 _TRUST = (
     "The calibration error is how far, on average over the positions of the right answers, the probability of the "
     "likeliest token is from how often that token is right. Drafts accepted is the chance that the teacher takes a "
-    "token which the student drafts for it in speculative sampling."
+    "token which the student drafts for it in speculative sampling. The KL on its own text, in nats a position, is "
+    "from the student to the teacher on answers that the student sampled: what it says and its teacher would not."
 )
 
 
@@ -62,9 +63,10 @@ def write_report(report: Report, folder: Path) -> Path:
         "![reliability](reliability.png)",
         "",
     ]
-    lines += ["| contestant | calibration error | drafts accepted by the teacher |", "|---|---|---|"]
+    lines += ["| contestant | calibration error | drafts accepted | KL on its own text |", "|---|---|---|---|"]
     lines += [
-        f"| {each.subject} | {_share(each, 'calibration_error')} | {_share(each, 'draft_acceptance')} |"
+        f"| {each.subject} | {_share(each, 'calibration_error')} | {_share(each, 'draft_acceptance')} | "
+        f"{f'{each.own_text_kl:.3f}' if each.HasField('own_text_kl') else '–'} |"
         for each in report.measurements
     ]
     lines += ["", *_cost_lines(report.followed.job.result.cost), "", "## One request through every adapter", ""]

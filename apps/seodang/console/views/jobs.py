@@ -135,6 +135,7 @@ def _measured(entry: job_pb2.Measurement) -> dict[str, object]:
         f"{entry.metric} (95 %)": figures.interval(entry.task_score, entry.task_score_low, entry.task_score_high),
         "Parameters": figures.count(entry.parameters),
         "KL to teacher": f"{entry.forward_kl:.4f}" if entry.HasField("forward_kl") else "–",
+        "On own text": f"{entry.own_text_kl:.4f}" if entry.HasField("own_text_kl") else "–",
         "Same top token": f"{100 * entry.top1_agreement:.1f} %" if entry.HasField("top1_agreement") else "–",
         "CE": f"{entry.cross_entropy:.4f}",
         "Calibration error": f"{100 * entry.calibration_error:.1f} %" if entry.HasField("calibration_error") else "–",

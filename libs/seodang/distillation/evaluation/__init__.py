@@ -4,6 +4,7 @@ from seodang.distillation.evaluation.calibration import calibration_error
 from seodang.distillation.evaluation.contestants import Contestant, StudentContestant, TeacherContestant
 from seodang.distillation.evaluation.examination import Examination, examine
 from seodang.distillation.evaluation.fidelity import Fidelity, fidelity, fidelity_of_teacher, top1_of
+from seodang.distillation.evaluation.own_text import own_text_kl
 from seodang.distillation.evaluation.wilson import wilson_interval
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "examine",
     "fidelity",
     "fidelity_of_teacher",
+    "own_text_kl",
     "top1_of",
     "wilson_interval",
 ]

@@ -13,8 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from seodang.distillation.loss import CandidateSignal
 from seodang.distillation.spec import SampledTarget
-from seodang.distillation.training.batches import Batch
+from seodang.distillation.targets import Shard
+from seodang.distillation.training.batches import Batch, Indices
 from seodang.distillation.training.engine import trained_hidden
 from seodang.distillation.training.student import Student
 
@@ -47,6 +49,16 @@ def choose_candidates(
                 ids, weights = _choose(logits_CV.double().softmax(-1).cpu(), target, torch.from_numpy(starts_P[rows]))
                 ids_PK[rows], weights_PK[rows] = ids.numpy(), weights.numpy()
     return Candidates(ids_PK, weights_PK)
+
+
+def candidate_signal(shard: Shard, chosen: Candidates, rows: Indices) -> CandidateSignal:
+    """What a teacher, whose answer the shard is, said at some of the positions."""
+    log_probs_PK = shard.column("log_probs").reshape(chosen.ids_PK.shape)
+    return CandidateSignal(
+        torch.from_numpy(chosen.ids_PK[rows].astype(np.int64)),
+        torch.from_numpy(log_probs_PK[rows]),
+        torch.from_numpy(chosen.weights_PK[rows]),
+    )
 
 
 def _choose(mass_CV: Tensor, target: SampledTarget, start_C: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,12 +4,9 @@ after a crash asks for nothing.
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
-
 from seodang.distillation.data import Encoded
-from seodang.distillation.loss import CandidateSignal, Signal
-from seodang.distillation.recipes.candidates import Candidates, choose_candidates
+from seodang.distillation.loss import Signal
+from seodang.distillation.recipes.candidates import Candidates, candidate_signal, choose_candidates
 from seodang.distillation.recipes.room import Room, objective_of
 from seodang.distillation.spec import Recipe, SampledTarget
 from seodang.distillation.targets import Shard, ShardSignals, Unit, score_units
@@ -67,9 +64,4 @@ class LiveTeachers:
     def _signal(self, number: int, shard: Shard, chosen: Candidates | None, rows: Indices) -> Signal:
         if chosen is None:
             return ShardSignals(shard, self._recipe.target, self._stores[number].head()).at(rows)
-        log_probs_PK = shard.column("log_probs").reshape(chosen.ids_PK.shape)
-        return CandidateSignal(
-            torch.from_numpy(chosen.ids_PK[rows].astype(np.int64)),
-            torch.from_numpy(log_probs_PK[rows]),
-            torch.from_numpy(chosen.weights_PK[rows]),
-        )
+        return candidate_signal(shard, chosen, rows)

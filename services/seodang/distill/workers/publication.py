@@ -70,6 +70,7 @@ def _draft(job: Job, result: JobResult, files: tuple[StoredFile, ...], now: date
         "forward_kl": student.forward_kl,
         "top1_agreement": student.top1_agreement,
         "draft_acceptance": student.draft_acceptance,
+        "own_text_kl": student.own_text_kl,
         "calibration_error": student.calibration_error,
     }
     return Draft(

@@ -79,6 +79,7 @@ def _measurement(measured: Measurement) -> job_pb2.Measurement:
         top1_agreement=measured.top1_agreement,
         cross_entropy=measured.cross_entropy,
         draft_acceptance=measured.draft_acceptance,
+        own_text_kl=measured.own_text_kl,
         calibration_error=measured.calibration_error,
         reliability=[
             job_pb2.ReliabilityBin(confidence=each.confidence, accuracy=each.accuracy, positions=each.positions)

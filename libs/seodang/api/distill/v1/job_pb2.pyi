@@ -904,6 +904,7 @@ class Measurement(_message.Message):
     DRAFT_ACCEPTANCE_FIELD_NUMBER: _builtins.int
     CALIBRATION_ERROR_FIELD_NUMBER: _builtins.int
     RELIABILITY_FIELD_NUMBER: _builtins.int
+    OWN_TEXT_KL_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """"teacher", "student" or the name of a baseline."""
     parameters: _builtins.int
@@ -924,6 +925,10 @@ class Measurement(_message.Message):
     """
     calibration_error: _builtins.float
     """Expected calibration error of the likeliest token over held-out positions, 0 to 1."""
+    own_text_kl: _builtins.float
+    """KL(student | teacher), the reverse one, in nats a position of answers that this student sampled itself: what it says
+    and its teacher would not. Unset for the teacher.
+    """
     @_builtins.property
     def reliability(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityBin]:
         """What the calibration error is made of, from the least to the most confident positions."""
@@ -944,10 +949,11 @@ class Measurement(_message.Message):
         draft_acceptance: _builtins.float | None = ...,
         calibration_error: _builtins.float | None = ...,
         reliability: _abc.Iterable[Global___ReliabilityBin] | None = ...,
+        own_text_kl: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error", "_draft_acceptance", b"_draft_acceptance", "_forward_kl", b"_forward_kl", "_top1_agreement", b"_top1_agreement", "calibration_error", b"calibration_error", "draft_acceptance", b"draft_acceptance", "forward_kl", b"forward_kl", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error", "_draft_acceptance", b"_draft_acceptance", "_forward_kl", b"_forward_kl", "_own_text_kl", b"_own_text_kl", "_top1_agreement", b"_top1_agreement", "calibration_error", b"calibration_error", "draft_acceptance", b"draft_acceptance", "forward_kl", b"forward_kl", "own_text_kl", b"own_text_kl", "top1_agreement", b"top1_agreement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error", "_draft_acceptance", b"_draft_acceptance", "_forward_kl", b"_forward_kl", "_top1_agreement", b"_top1_agreement", "calibration_error", b"calibration_error", "cross_entropy", b"cross_entropy", "draft_acceptance", b"draft_acceptance", "examples", b"examples", "forward_kl", b"forward_kl", "metric", b"metric", "parameters", b"parameters", "reliability", b"reliability", "subject", b"subject", "task_score", b"task_score", "task_score_high", b"task_score_high", "task_score_low", b"task_score_low", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error", "_draft_acceptance", b"_draft_acceptance", "_forward_kl", b"_forward_kl", "_own_text_kl", b"_own_text_kl", "_top1_agreement", b"_top1_agreement", "calibration_error", b"calibration_error", "cross_entropy", b"cross_entropy", "draft_acceptance", b"draft_acceptance", "examples", b"examples", "forward_kl", b"forward_kl", "metric", b"metric", "own_text_kl", b"own_text_kl", "parameters", b"parameters", "reliability", b"reliability", "subject", b"subject", "task_score", b"task_score", "task_score_high", b"task_score_high", "task_score_low", b"task_score_low", "top1_agreement", b"top1_agreement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibration_error: _TypeAlias = _typing.Literal["calibration_error"]  # noqa: Y015
     _WhichOneofArgType__calibration_error: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error"]  # noqa: Y015
@@ -955,6 +961,8 @@ class Measurement(_message.Message):
     _WhichOneofArgType__draft_acceptance: _TypeAlias = _typing.Literal["_draft_acceptance", b"_draft_acceptance"]  # noqa: Y015
     _WhichOneofReturnType__forward_kl: _TypeAlias = _typing.Literal["forward_kl"]  # noqa: Y015
     _WhichOneofArgType__forward_kl: _TypeAlias = _typing.Literal["_forward_kl", b"_forward_kl"]  # noqa: Y015
+    _WhichOneofReturnType__own_text_kl: _TypeAlias = _typing.Literal["own_text_kl"]  # noqa: Y015
+    _WhichOneofArgType__own_text_kl: _TypeAlias = _typing.Literal["_own_text_kl", b"_own_text_kl"]  # noqa: Y015
     _WhichOneofReturnType__top1_agreement: _TypeAlias = _typing.Literal["top1_agreement"]  # noqa: Y015
     _WhichOneofArgType__top1_agreement: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement"]  # noqa: Y015
     @_typing.overload
@@ -963,6 +971,8 @@ class Measurement(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__draft_acceptance) -> _WhichOneofReturnType__draft_acceptance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__forward_kl) -> _WhichOneofReturnType__forward_kl | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__own_text_kl) -> _WhichOneofReturnType__own_text_kl | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top1_agreement) -> _WhichOneofReturnType__top1_agreement | None: ...
 
