@@ -32,7 +32,7 @@ def build(folder: Path, layers: int) -> Path:
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(draft, max_shard_size="100GB")
     assert (draft / WEIGHTS).exists(), "one file, as the conversion to GGUF expects"
-    _tokenizer().save_pretrained(draft)
+    tokenizer().save_pretrained(draft)
     draft.rename(folder)
     return folder
 
@@ -43,7 +43,7 @@ def cache_bytes_per_token(folder: Path) -> int:
     return 2 * 2 * layers * KEY_VALUE_HEADS * HEAD_SIZE
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer() -> PreTrainedTokenizerFast:
     """Bytes, and nothing for the ids above: prompts come as ids."""
     special = ["<pad>", "<bos>", "<eos>", *(f"<reserved{number}>" for number in range(3, RESERVED_IDS))]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
