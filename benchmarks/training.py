@@ -60,9 +60,9 @@ SUMMARY = f"""Training a student of 4 layers x 256 by forward KL from a teacher 
 random weights, {VOCABULARY:,} tokens, float32), {SEQUENCES} sequences of {TOKENS} tokens a step, AdamW. *{REFERENCE}*
 (lmbda 0, beta 0) and the *{PLAIN}* run the teacher in every step and hold full logits of both; ours reads the target
 store, which was scored before through the teacher's service: `scoring_tokens_per_s` is what that took, once, however
-many students and epochs read it. `first_loss` is the loss of the first step from the same weights on the same tokens:
-equal numbers are the same objective, the sampled one up to its noise (TRL reads the sequences in another order). Medians over steps,
-then over interleaved rounds."""
+many students and epochs read it. `first_loss` is the loss of the first step from the same weights: equal numbers are
+the same objective, the sampled one up to its noise (TRL reads the sequences in another order; cross-entropy is another
+objective). Medians over steps, then over interleaved rounds."""
 
 
 def prepare() -> torch.Tensor:
