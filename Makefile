@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help env demo test check gen bench up teacher students clean
+.PHONY: help env demo test test-vllm check gen bench up teacher students clean
 
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ up: env ## The same mesh, kept running until Ctrl-C.
 test: env ## All tests.
 	@infra/require.sh test
 	@$(RUN) -m pytest
+
+test-vllm: env ## Students in the real vLLM, which it installs under out/bench (more than a gigabyte).
+	@SEODANG_TEST_VLLM=1 $(RUN) -m pytest tests/integration/export/test_vllm.py
 
 check: env ## Format, lint, types, import direction, contract, stub drift, policies.
 	@infra/check.sh "$(BIN)"

@@ -34,7 +34,7 @@ from seodang.distillation.lineage import folder_sha256
 from seodang.distillation.spec import Baseline, Budget, CorpusSource, Data, DenseShape, Recipe, Teacher
 from seodang.distillation.targets import read_ledger
 
-SHORTEST_LIFE_S, LONGEST_LIFE_S = 2.0, 12.0
+SHORTEST_LIFE_S, LONGEST_LIFE_S = 2.0, 7.0
 SUMMARY = """One job, a student of the bundled teacher and one without it, run to its end undisturbed and then with its
 process killed by SIGKILL after a random time, started again on the same folder, and so on. *Stage* is what the job had
 last said that it was doing. A position counts as scored twice if it stands in more than one shard of the ledger, as

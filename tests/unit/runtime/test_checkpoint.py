@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from tests import tiny_checkpoints
 
 from seodang.base.errors import NotFound
 from seodang.runtime.architecture import read_config
@@ -150,6 +151,26 @@ def test_an_unknown_config_field_is_refused_by_name(folder: Path) -> None:
 def test_an_unknown_config_field_can_be_waved_through(folder: Path) -> None:
     edit_json(folder / "config.json", sparse_indexer_top_k=2048)
     read_config(Checkpoint.open(folder), ignored_fields=("sparse_indexer_top_k",))
+
+
+def test_the_fields_of_lfm2s_makers_are_read(tmp_path: Path) -> None:
+    folder = tiny_checkpoints.build(tmp_path, "lfm2")
+    own = json.loads((folder / "config.json").read_text())
+    fields: dict[str, object] = dict.fromkeys(("block_dim", "conv_dim", "conv_dim_out"), own["hidden_size"])
+    fields |= dict.fromkeys(("block_use_swiglu", "use_pos_enc", "block_use_xavier_init", "conv_use_xavier_init"), True)
+    fields |= dict.fromkeys(("block_mlp_init_scale", "block_out_init_scale"), 1.0)
+    fields |= {"num_heads": own["num_attention_heads"], "block_norm_eps": own["norm_eps"]}
+    edit_json(folder / "config.json", block_ff_dim=96, tie_embedding=True, **fields)
+    config = read_config(Checkpoint.open(folder))
+    assert config.intermediate_size == 96
+
+
+@pytest.mark.parametrize(("field", "value"), [("conv_dim", 128), ("num_heads", 7), ("block_use_swiglu", False)])
+def test_another_lfm2_than_ours_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    folder = tiny_checkpoints.build(tmp_path, "lfm2")
+    edit_json(folder / "config.json", **{field: value})
+    with pytest.raises(BadCheckpoint, match=f"{field}={json.dumps(value)} is not implemented"):
+        read_config(Checkpoint.open(folder))
 
 
 def test_a_router_that_is_not_implemented_is_refused(folder: Path) -> None:

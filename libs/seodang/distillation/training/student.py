@@ -131,6 +131,9 @@ def _dense_config(shape: DenseShape, vocabulary_size: int, end_id: int, context_
         bos_token_id=None,
         eos_token_id=end_id,
         pad_token_id=None,
+        # What vLLM reads of this family, as in its makers' own files.
+        block_dim=shape.hidden_size,
+        conv_dim=shape.hidden_size,
     )
 
 
