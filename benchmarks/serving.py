@@ -135,11 +135,9 @@ class Comparison:
 
     def _prepare(self, contender: Contender) -> tuple[Path, Path]:
         """Interpreter and weights, both made if they are not there."""
-        environments = BENCH / "environments"
-        environments.mkdir(parents=True, exist_ok=True)
         python, path = Path(sys.executable), self._folder
         if contender.environment is not None:
-            python = contender.environment.python(environments, self._settings.install_limit_s)
+            python = contender.environment.python(self._settings.install_limit_s)
         if contender.reads_gguf:
             path = self._folder.with_name(f"{self._folder.name}-{contender.weights}.gguf")
             if not path.exists():

@@ -183,7 +183,7 @@ def measure(rounds: int, steps: int) -> list[Row]:
     FOLDER.mkdir(parents=True, exist_ok=True)
     tokens = prepare()
     encoded = Encoded.of([(row.tolist(), 1) for row in tokens])
-    python = TRL.python(FOLDER.parent, INSTALL_LIMIT_S)
+    python = TRL.python(INSTALL_LIMIT_S)
     scored = score(encoded)
     ways: dict[str, Callable[[], Row]] = {
         name: partial(ours, Stored(encoded, signals), steps) for name, (signals, _) in scored.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.peers.session import PeerFailed
 
+FOLDER = Path(__file__).parents[2] / "out" / "bench" / "environments"
 REASON_CHARACTERS = 200
 
 
@@ -19,7 +20,7 @@ class Environment:
     unwanted: tuple[str, ...] = ()
     """Taken out again after the installation: what a requirement brings along and breaks it here."""
 
-    def python(self, folder: Path, limit_s: float) -> Path:
+    def python(self, limit_s: float, folder: Path = FOLDER) -> Path:
         """Its interpreter, after installing what is missing.
 
         Raises:
@@ -30,6 +31,7 @@ class Environment:
         wanted = "\n".join(self.requirements) + "\n"
         if installed.exists() and installed.read_text() == wanted:
             return python
+        folder.mkdir(parents=True, exist_ok=True)
         print(f"installing {', '.join(self.requirements)} into {home}", flush=True)
         with (folder / f"{self.name}.log").open("w+") as log:
             try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.serving import BENCH, VLLM
+from benchmarks.serving import VLLM
 from tests import vllm_greedy
 from transformers import AutoModelForCausalLM
 
@@ -28,8 +28,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def vllm() -> Path:
-    BENCH.mkdir(parents=True, exist_ok=True)
-    return VLLM.python(BENCH, INSTALL_LIMIT_S)
+    return VLLM.python(INSTALL_LIMIT_S)
 
 
 def vllm_tokens(vllm: Path, folder: Path, tmp_path: Path, **overrides: int) -> list[list[int]]:

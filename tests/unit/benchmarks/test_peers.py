@@ -47,7 +47,7 @@ def test_a_peer_that_cannot_be_installed_fails_with_the_reason_of_pip(tmp_path: 
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
     with pytest.raises(PeerFailed, match=r"not installable here: .*no-such-folder"):
-        Environment("broken", ("./no-such-folder",)).python(tmp_path, limit_s=60)
+        Environment("broken", ("./no-such-folder",)).python(limit_s=60, folder=tmp_path)
     assert not (tmp_path / "broken" / "requirements.txt").exists()
 
 
