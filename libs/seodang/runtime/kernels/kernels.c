@@ -206,8 +206,8 @@ static void multiply_in_parallel(const Product *p, long N) {
 }
 
 /* Whether the processor multiplies bfloat16 matrices in one instruction, which these loops do not use. */
-int seodang_has_matrix_unit(void) {
-#ifdef __AMX_BF16__
+int seodang_multiplies_bfloat16(void) {
+#if defined(__AMX_BF16__) || defined(__AVX512BF16__)
     return 1;
 #else
     return 0;

@@ -13,6 +13,8 @@ from seodang.runtime.kernels.weight import Int8, Weight
 TYPES: Final = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 FEW_TOKENS: Final = 32
 """Up to here the weights' way to the processor is the limit, and our loops follow it more closely than a large GEMM."""
+FEW_TOKENS_OF_BFLOAT16: Final = 7
+"""The same for bfloat16 weights where the processor multiplies them as they are: then the limit is reached later."""
 
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
 
@@ -20,13 +22,15 @@ _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ct
 class NativeKernels:
     """See ``seodang.runtime.kernels.interface.Kernels``."""
 
-    def __init__(self, library: ctypes.CDLL, *, matrix_unit: bool | None = None) -> None:
-        """``matrix_unit``: whether the processor has instructions for products of bfloat16 matrices; None: find out."""
+    def __init__(self, library: ctypes.CDLL, *, bfloat16: bool | None = None) -> None:
+        """``bfloat16``: whether the processor has instructions for products of bfloat16; None: find out."""
         self.activations = torch.float32
-        if matrix_unit is None:
-            matrix_unit = bool(library.seodang_has_matrix_unit())
-        self._by_torch = {torch.float32, torch.bfloat16} if matrix_unit else {torch.float32}
-        """Weights that torch multiplies with many tokens faster than our loops do."""
+        if bfloat16 is None:
+            bfloat16 = bool(library.seodang_multiplies_bfloat16())
+        self._few_tokens = {torch.float32: FEW_TOKENS}
+        """Weights that torch multiplies faster than our loops do with more tokens than this."""
+        if bfloat16:
+            self._few_tokens[torch.bfloat16] = FEW_TOKENS_OF_BFLOAT16
         self._torch = TorchKernels(torch.float32)
         self._linear = _bind(library, "linear", *[_POINTER] * 4, _INT, *[_LONG] * 3)
         self._gated = _bind(library, "gated", *[_POINTER] * 7, _INT, *[_LONG] * 3)
@@ -132,7 +136,7 @@ class NativeKernels:
         return out
 
     def _prefers_torch(self, tokens: int, weight: torch.Tensor) -> bool:
-        return tokens > FEW_TOKENS and weight.dtype in self._by_torch
+        return tokens > self._few_tokens.get(weight.dtype, tokens)
 
 
 def _pointers(weight: Weight) -> list[int | None]:

@@ -26,4 +26,4 @@ def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
 @pytest.fixture(scope="module")
 def native(library: ctypes.CDLL) -> NativeKernels:
     """The kernels under test."""
-    return NativeKernels(library)
+    return NativeKernels(library, bfloat16=False)

@@ -50,7 +50,7 @@ def test_linear(native: NativeKernels, dtype: torch.dtype, tokens: int, outputs:
 
 @both_dtypes
 def test_many_tokens_go_by_torch_where_it_is_faster(library: ctypes.CDLL, dtype: torch.dtype) -> None:
-    fast = NativeKernels(library, matrix_unit=True)
+    fast = NativeKernels(library, bfloat16=True)
     x, weight = torch.randn(FEW_TOKENS + 1, 40), weights(24, 40, dtype=dtype)
     assert torch.equal(fast.linear(x, weight), PLAIN.linear(x.to(dtype), weight).float())
     gate_up, down = weights(2 * 12, 40, dtype=dtype), weights(40, 12, dtype=dtype)
@@ -60,7 +60,7 @@ def test_many_tokens_go_by_torch_where_it_is_faster(library: ctypes.CDLL, dtype:
 @pytest.mark.parametrize("tokens", [FEW_TOKENS + 1, 64, 150])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8], ids=["bfloat16", "int8"])
 def test_many_tokens_go_by_our_loops_elsewhere(library: ctypes.CDLL, dtype: torch.dtype, tokens: int) -> None:
-    kernels = NativeKernels(library, matrix_unit=False)
+    kernels = NativeKernels(library, bfloat16=False)
     x, weight = torch.randn(tokens, 250), weights(70, 250, dtype=dtype)
     assert_near(kernels.linear(x, weight), PLAIN.linear(x, wide(weight)))
     assert torch.equal(kernels.linear(x, weight)[-1:], kernels.linear(x[-1:], weight))
@@ -146,7 +146,7 @@ def test_experts_of_many_tokens_each_go_by_torch_where_it_is_faster(library: cty
     x, shares, ids = torch.randn(tokens, 24), torch.rand(tokens, 2), torch.randint(0, 6, (tokens, 2))
     gate_up, down = weights(4, 2 * 8, 24, dtype=dtype), weights(4, 24, 8, dtype=dtype)
     expected = PLAIN.experts(x.to(dtype), ids, shares, gate_up, down, 1).float()
-    assert torch.equal(NativeKernels(library, matrix_unit=True).experts(x, ids, shares, gate_up, down, 1), expected)
+    assert torch.equal(NativeKernels(library, bfloat16=True).experts(x, ids, shares, gate_up, down, 1), expected)
 
 
 def group_of(lengths: list[int]) -> tuple[Group, int]:
