@@ -76,7 +76,7 @@ async def follow(distill: AsyncClient, job: job_pb2.Job, console: Console) -> Fo
 
 async def _news(distill: AsyncClient, followed: FollowedJob) -> AsyncIterator[None]:
     """Something new about the job, again and again until it has ended."""
-    seen_s = time.monotonic()
+    away_since_s: float | None = None
     while True:
         request = distill_pb2.WatchJobRequest(name=followed.job.name, skip_curve_points=len(followed.curve))
         try:
@@ -85,10 +85,12 @@ async def _news(distill: AsyncClient, followed: FollowedJob) -> AsyncIterator[No
                     followed.curve.append(event.curve_point)
                 else:
                     followed.job = event.job
+                away_since_s = None
                 yield
-                seen_s = time.monotonic()
         except Unavailable:
-            if time.monotonic() - seen_s > AWAY_LIMIT_S:
+            now_s = time.monotonic()
+            away_since_s = now_s if away_since_s is None else away_since_s
+            if now_s - away_since_s > AWAY_LIMIT_S:
                 raise
         if followed.job.state in ENDED:
             return

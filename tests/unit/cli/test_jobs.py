@@ -1,5 +1,6 @@
 """What a job that was followed leaves on the console."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -50,6 +51,7 @@ class RestartedWatch:
         for step in range(request.skip_curve_points, 4):
             yield distill_pb2.WatchJobResponse(curve_point=job_pb2.CurvePoint(step=step))
             if len(self.skipped) == 1 and step == 1:
+                await asyncio.sleep(2 * jobs.AWAY_LIMIT_S)  # a job may be silent for longer than a service may be away
                 raise Unavailable("the server is going down")
         job.state = job_pb2.JOB_STATE_SUCCEEDED
         yield distill_pb2.WatchJobResponse(job=job)
@@ -61,6 +63,7 @@ def watched_by(watch: object) -> Any:
 
 async def test_a_service_that_is_restarted_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "ASK_AGAIN_S", 0.01)
+    monkeypatch.setattr(jobs, "AWAY_LIMIT_S", 0.5)
     watch = RestartedWatch()
     followed = await follow(watched_by(watch), job_pb2.Job(name="jobs/math"), Console(file=io.StringIO()))
     assert watch.skipped == [0, 2, 2]
