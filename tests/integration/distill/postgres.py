@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+
+AS_USER = "import os, sys; os.setuid(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
 
 
 class Postgres:
@@ -45,15 +48,19 @@ class Postgres:
         self._run("pg_ctl", "-m", "immediate", "-w", "stop")
 
     def _run(self, program: str, *arguments: str | Path) -> None:
+        command = [self._binaries / program, "-D", self._folder / "data", *arguments]
+        if self._user is not None:
+            # The child changes its own user: with subprocess's ``user`` Python forks instead of using vfork, and in
+            # a process where gRPC works meanwhile, gRPC's handlers crash one forked child in five.
+            command = [sys.executable, "-c", AS_USER, str(self._user), *command]
         # The server keeps the output open, so it goes to a file: a pipe would never end.
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
-                [self._binaries / program, "-D", self._folder / "data", *arguments],
-                user=self._user, cwd="/", stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                command, cwd="/", stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 env={"LC_ALL": "C", "PATH": os.environ["PATH"]}, check=False,
             )  # fmt: skip
             output.seek(0)
-            assert done.returncode == 0, output.read()
+            assert done.returncode == 0, f"{program} ended with {done.returncode}: {output.read()}"
 
 
 @contextmanager
