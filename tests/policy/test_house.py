@@ -97,6 +97,7 @@ TORCH_FREE = [
     "seodang.worker",
     "seodang.tasks",
     "seodang.inference",
+    "seodang.capture",
     "seodang.provenance",
     "seodang.teacher.__main__",
     "seodang.student.__main__",

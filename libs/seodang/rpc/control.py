@@ -13,7 +13,7 @@ from grpc import aio
 from seodang.api.serving.v1 import control_pb2, control_pb2_grpc
 from seodang.rpc.calls import CallLedger
 
-CONTRACT_REVISION: Final = 1
+CONTRACT_REVISION: Final = 2
 
 
 class ControlServicer(control_pb2_grpc.ControlServiceServicer):

@@ -30,12 +30,19 @@ class Policy(_message.Message):
     ENABLED_FIELD_NUMBER: _builtins.int
     SAMPLE_RATE_FIELD_NUMBER: _builtins.int
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     enabled: _builtins.bool
     sample_rate: _builtins.float
     """Share of interactions to keep, 0 to 1."""
     retention_days: _builtins.int
-    """Days until an interaction is forgotten; 0 keeps it until it is erased."""
+    """Days until an interaction is forgotten; 0 keeps it until it is erased. A frozen version lives as long, from its
+    own making on.
+    """
+    consent: _builtins.str
+    """What the people behind the traffic agreed to, in words: such as "privacy notice of 2026-03, section 4". Required of
+    an enabled policy. It is told wherever a student made from the traffic is described.
+    """
     def __init__(
         self,
         *,
@@ -43,10 +50,11 @@ class Policy(_message.Message):
         enabled: _builtins.bool = ...,
         sample_rate: _builtins.float = ...,
         retention_days: _builtins.int = ...,
+        consent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enabled", b"enabled", "retention_days", b"retention_days", "sample_rate", b"sample_rate", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "enabled", b"enabled", "retention_days", b"retention_days", "sample_rate", b"sample_rate", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -114,7 +122,9 @@ class Interaction(_message.Message):
     request_id: _builtins.str
     tenant: _builtins.str
     subject: _builtins.str
-    """Pseudonym of the person, by which EraseSubject finds it."""
+    """Pseudonym of the person, by which EraseSubject finds it; kept as a keyed hash. Empty stands for everyone of the
+    tenant who came without one.
+    """
     dataset: _builtins.str
     """The dataset it belongs to, "datasets/{dataset}"."""
     answer: _builtins.str
@@ -177,20 +187,32 @@ class AppendInteractionsResponse(_message.Message):
     STORED_FIELD_NUMBER: _builtins.int
     DROPPED_BY_POLICY_FIELD_NUMBER: _builtins.int
     REDACTIONS_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
+    DROPPED_UNFIT_FIELD_NUMBER: _builtins.int
+    DROPPED_FULL_FIELD_NUMBER: _builtins.int
     stored: _builtins.int
     dropped_by_policy: _builtins.int
     redactions: _builtins.int
     """Pieces of personal data that were replaced."""
+    duplicates: _builtins.int
+    """Sent before, under the same tenant and request_id; nothing new was stored."""
+    dropped_unfit: _builtins.int
+    """Without text to learn from, with tools, or longer than what is kept: no job could use them."""
+    dropped_full: _builtins.int
+    """The tenant has as much as the server keeps of one."""
     def __init__(
         self,
         *,
         stored: _builtins.int = ...,
         dropped_by_policy: _builtins.int = ...,
         redactions: _builtins.int = ...,
+        duplicates: _builtins.int = ...,
+        dropped_unfit: _builtins.int = ...,
+        dropped_full: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped_by_policy", b"dropped_by_policy", "redactions", b"redactions", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped_by_policy", b"dropped_by_policy", "dropped_full", b"dropped_full", "dropped_unfit", b"dropped_unfit", "duplicates", b"duplicates", "redactions", b"redactions", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -205,7 +227,9 @@ class CreateDatasetVersionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
+    """The same one again gives the same version."""
     dataset: _builtins.str
+    """"datasets/{dataset}"."""
     def __init__(
         self,
         *,
@@ -226,19 +250,75 @@ class DatasetVersion(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class RedactionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     INTERACTIONS_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    PROMPTS_FIELD_NUMBER: _builtins.int
+    REDACTIONS_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    TENANTS_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    CONSENTS_FIELD_NUMBER: _builtins.int
+    LICENSE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"datasets/{dataset}/versions/{version}"."""
     interactions: _builtins.int
     sha256: _builtins.str
+    """Of the file of prompts."""
     withdrawn: _builtins.bool
-    """It holds something that was erased since; no new job may use it."""
+    """It held something that was erased since, or its time is over: its prompts are gone and no new job may use it."""
+    prompts: _builtins.int
+    """Different prompts among the interactions, each of which is kept once."""
+    license: _builtins.str
+    """SPDX."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def redactions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Pieces of personal data that were replaced, by kind, such as "PHONE"."""
+
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first and the last interaction happened."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def tenants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whose traffic it is, which models answered, and what people had agreed to."""
+
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def consents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it will be withdrawn by itself; unset is never."""
+
     def __init__(
         self,
         *,
@@ -247,10 +327,19 @@ class DatasetVersion(_message.Message):
         sha256: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         withdrawn: _builtins.bool = ...,
+        prompts: _builtins.int = ...,
+        redactions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        tenants: _abc.Iterable[_builtins.str] | None = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        consents: _abc.Iterable[_builtins.str] | None = ...,
+        license: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "interactions", b"interactions", "name", b"name", "sha256", b"sha256", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "create_time", b"create_time", "expire_time", b"expire_time", "first_time", b"first_time", "interactions", b"interactions", "last_time", b"last_time", "license", b"license", "models", b"models", "name", b"name", "prompts", b"prompts", "redactions", b"redactions", "sha256", b"sha256", "tenants", b"tenants", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,19 +427,25 @@ class EraseSubjectRequest(_message.Message):
 
     TENANT_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
+    REFUSE_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     subject: _builtins.str
+    refuse: _builtins.bool
+    """Whether to refuse whatever comes of this subject from now on; unset leaves it as it is."""
     def __init__(
         self,
         *,
         tenant: _builtins.str = ...,
         subject: _builtins.str = ...,
+        refuse: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_refuse", b"_refuse", "refuse", b"refuse"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_refuse", b"_refuse", "refuse", b"refuse", "subject", b"subject", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__refuse: _TypeAlias = _typing.Literal["refuse"]  # noqa: Y015
+    _WhichOneofArgType__refuse: _TypeAlias = _typing.Literal["_refuse", b"_refuse"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__refuse) -> _WhichOneofReturnType__refuse | None: ...
 
 Global___EraseSubjectRequest: _TypeAlias = EraseSubjectRequest  # noqa: Y015
 

@@ -27,39 +27,39 @@ from seodang.api.types.v1 import fault_pb2 as seodang_dot_api_dot_types_dot_v1_d
 from seodang.api.types.v1 import tensor_pb2 as seodang_dot_api_dot_types_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&seodang/api/robotics/v1/robotics.proto\x12\x17seodang.api.robotics.v1\x1a\x1egoogle/protobuf/duration.proto\x1a seodang/api/types/v1/fault.proto\x1a!seodang/api/types/v1/tensor.proto\"\x85\x01\n\x0c\x44riveRequest\x12/\n\x05start\x18\x01 \x01(\x0b\x32\x1e.seodang.api.robotics.v1.StartH\x00\x12;\n\x0bobservation\x18\x02 \x01(\x0b\x32$.seodang.api.robotics.v1.ObservationH\x00\x42\x07\n\x05\x65vent\"m\n\x05Start\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07mission\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x33\n\x08\x65nvelope\x18\x04 \x01(\x0b\x32!.seodang.api.robotics.v1.Envelope\"\x89\x01\n\x08\x45nvelope\x12\x30\n\x07\x61llowed\x18\x01 \x03(\x0e\x32\x1f.seodang.api.robotics.v1.Action\x12\x13\n\x0bmax_actions\x18\x02 \x01(\x05\x12\x36\n\x13max_observation_age\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcf\x01\n\x0bObservation\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12*\n\x04view\x18\x02 \x01(\x0b\x32\x1c.seodang.api.types.v1.Tensor\x12\x11\n\tdirection\x18\x03 \x01(\x05\x12&\n\x03\x61ge\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x08\x65xecuted\x18\x05 \x01(\x0e\x32\x1f.seodang.api.robotics.v1.Action\x12\x14\n\x0cmission_over\x18\x06 \x01(\x08\"\xb3\x01\n\rDriveResponse\x12\x33\n\x07\x63ommand\x18\x01 \x01(\x0b\x32 .seodang.api.robotics.v1.CommandH\x00\x12\x36\n\x05\x65nded\x18\x02 \x01(\x0b\x32%.seodang.api.robotics.v1.MissionEndedH\x00\x12,\n\x05\x66\x61ult\x18\x03 \x01(\x0b\x32\x1b.seodang.api.types.v1.FaultH\x00\x42\x07\n\x05\x65vent\"\xab\x01\n\x07\x43ommand\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12/\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1f.seodang.api.robotics.v1.Action\x12\x31\n\x08proposed\x18\x03 \x01(\x0e\x32\x1f.seodang.api.robotics.v1.Action\x12\x15\n\renvelope_rule\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_ms\x18\x05 \x01(\x01\"\xe5\x01\n\x0cMissionEnded\x12>\n\x07outcome\x18\x01 \x01(\x0e\x32-.seodang.api.robotics.v1.MissionEnded.Outcome\x12\x0f\n\x07\x61\x63tions\x18\x02 \x01(\x03\x12\x15\n\rinterventions\x18\x03 \x01(\x03\"m\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTCOME_MISSION_OVER\x10\x01\x12\x1a\n\x16OUTCOME_OUT_OF_ACTIONS\x10\x02\x12\x13\n\x0fOUTCOME_STOPPED\x10\x03\"7\n\x14\x45mergencyStopRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"1\n\x15\x45mergencyStopResponse\x12\x18\n\x10stopped_sessions\x18\x01 \x01(\x05\"%\n\x12ReleaseStopRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"\x15\n\x13ReleaseStopResponse*\xbb\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41\x43TION_TURN_LEFT\x10\x01\x12\x15\n\x11\x41\x43TION_TURN_RIGHT\x10\x02\x12\x12\n\x0e\x41\x43TION_FORWARD\x10\x03\x12\x12\n\x0e\x41\x43TION_PICK_UP\x10\x04\x12\x0f\n\x0b\x41\x43TION_DROP\x10\x05\x12\x11\n\rACTION_TOGGLE\x10\x06\x12\x0f\n\x0b\x41\x43TION_DONE\x10\x07\x12\x0f\n\x0b\x41\x43TION_HOLD\x10\x08\x32\xc7\x02\n\x0fRoboticsService\x12Z\n\x05\x44rive\x12%.seodang.api.robotics.v1.DriveRequest\x1a&.seodang.api.robotics.v1.DriveResponse(\x01\x30\x01\x12n\n\rEmergencyStop\x12-.seodang.api.robotics.v1.EmergencyStopRequest\x1a..seodang.api.robotics.v1.EmergencyStopResponse\x12h\n\x0bReleaseStop\x12+.seodang.api.robotics.v1.ReleaseStopRequest\x1a,.seodang.api.robotics.v1.ReleaseStopResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&seodang/api/robotics/v1/robotics.proto\x12\x17seodang.api.robotics.v1\x1a\x1egoogle/protobuf/duration.proto\x1a seodang/api/types/v1/fault.proto\x1a!seodang/api/types/v1/tensor.proto\"\x85\x01\n\x0c\x44riveRequest\x12/\n\x05start\x18\x01 \x01(\x0b\x32\x1e.seodang.api.robotics.v1.StartH\x00\x12;\n\x0bobservation\x18\x02 \x01(\x0b\x32$.seodang.api.robotics.v1.ObservationH\x00\x42\x07\n\x05\x65vent\"\x8d\x01\n\x05Start\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07mission\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x33\n\x08\x65nvelope\x18\x04 \x01(\x0b\x32!.seodang.api.robotics.v1.Envelope\x12\r\n\x05store\x18\x05 \x01(\x08\x12\x0f\n\x07subject\x18\x06 \x01(\t\"\x89\x01\n\x08\x45nvelope\x12\x30\n\x07\x61llowed\x18\x01 \x03(\x0e\x32\x1f.seodang.api.robotics.v1.Action\x12\x13\n\x0bmax_actions\x18\x02 \x01(\x05\x12\x36\n\x13max_observation_age\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcf\x01\n\x0bObservation\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12*\n\x04view\x18\x02 \x01(\x0b\x32\x1c.seodang.api.types.v1.Tensor\x12\x11\n\tdirection\x18\x03 \x01(\x05\x12&\n\x03\x61ge\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x08\x65xecuted\x18\x05 \x01(\x0e\x32\x1f.seodang.api.robotics.v1.Action\x12\x14\n\x0cmission_over\x18\x06 \x01(\x08\"\xb3\x01\n\rDriveResponse\x12\x33\n\x07\x63ommand\x18\x01 \x01(\x0b\x32 .seodang.api.robotics.v1.CommandH\x00\x12\x36\n\x05\x65nded\x18\x02 \x01(\x0b\x32%.seodang.api.robotics.v1.MissionEndedH\x00\x12,\n\x05\x66\x61ult\x18\x03 \x01(\x0b\x32\x1b.seodang.api.types.v1.FaultH\x00\x42\x07\n\x05\x65vent\"\xab\x01\n\x07\x43ommand\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12/\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1f.seodang.api.robotics.v1.Action\x12\x31\n\x08proposed\x18\x03 \x01(\x0e\x32\x1f.seodang.api.robotics.v1.Action\x12\x15\n\renvelope_rule\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_ms\x18\x05 \x01(\x01\"\xe5\x01\n\x0cMissionEnded\x12>\n\x07outcome\x18\x01 \x01(\x0e\x32-.seodang.api.robotics.v1.MissionEnded.Outcome\x12\x0f\n\x07\x61\x63tions\x18\x02 \x01(\x03\x12\x15\n\rinterventions\x18\x03 \x01(\x03\"m\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTCOME_MISSION_OVER\x10\x01\x12\x1a\n\x16OUTCOME_OUT_OF_ACTIONS\x10\x02\x12\x13\n\x0fOUTCOME_STOPPED\x10\x03\"7\n\x14\x45mergencyStopRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"1\n\x15\x45mergencyStopResponse\x12\x18\n\x10stopped_sessions\x18\x01 \x01(\x05\"%\n\x12ReleaseStopRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"\x15\n\x13ReleaseStopResponse*\xbb\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41\x43TION_TURN_LEFT\x10\x01\x12\x15\n\x11\x41\x43TION_TURN_RIGHT\x10\x02\x12\x12\n\x0e\x41\x43TION_FORWARD\x10\x03\x12\x12\n\x0e\x41\x43TION_PICK_UP\x10\x04\x12\x0f\n\x0b\x41\x43TION_DROP\x10\x05\x12\x11\n\rACTION_TOGGLE\x10\x06\x12\x0f\n\x0b\x41\x43TION_DONE\x10\x07\x12\x0f\n\x0b\x41\x43TION_HOLD\x10\x08\x32\xc7\x02\n\x0fRoboticsService\x12Z\n\x05\x44rive\x12%.seodang.api.robotics.v1.DriveRequest\x1a&.seodang.api.robotics.v1.DriveResponse(\x01\x30\x01\x12n\n\rEmergencyStop\x12-.seodang.api.robotics.v1.EmergencyStopRequest\x1a..seodang.api.robotics.v1.EmergencyStopResponse\x12h\n\x0bReleaseStop\x12+.seodang.api.robotics.v1.ReleaseStopRequest\x1a,.seodang.api.robotics.v1.ReleaseStopResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'seodang.api.robotics.v1.robotics_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTION']._serialized_start=1524
-  _globals['_ACTION']._serialized_end=1711
+  _globals['_ACTION']._serialized_start=1557
+  _globals['_ACTION']._serialized_end=1744
   _globals['_DRIVEREQUEST']._serialized_start=169
   _globals['_DRIVEREQUEST']._serialized_end=302
-  _globals['_START']._serialized_start=304
-  _globals['_START']._serialized_end=413
-  _globals['_ENVELOPE']._serialized_start=416
-  _globals['_ENVELOPE']._serialized_end=553
-  _globals['_OBSERVATION']._serialized_start=556
-  _globals['_OBSERVATION']._serialized_end=763
-  _globals['_DRIVERESPONSE']._serialized_start=766
-  _globals['_DRIVERESPONSE']._serialized_end=945
-  _globals['_COMMAND']._serialized_start=948
-  _globals['_COMMAND']._serialized_end=1119
-  _globals['_MISSIONENDED']._serialized_start=1122
-  _globals['_MISSIONENDED']._serialized_end=1351
-  _globals['_MISSIONENDED_OUTCOME']._serialized_start=1242
-  _globals['_MISSIONENDED_OUTCOME']._serialized_end=1351
-  _globals['_EMERGENCYSTOPREQUEST']._serialized_start=1353
-  _globals['_EMERGENCYSTOPREQUEST']._serialized_end=1408
-  _globals['_EMERGENCYSTOPRESPONSE']._serialized_start=1410
-  _globals['_EMERGENCYSTOPRESPONSE']._serialized_end=1459
-  _globals['_RELEASESTOPREQUEST']._serialized_start=1461
-  _globals['_RELEASESTOPREQUEST']._serialized_end=1498
-  _globals['_RELEASESTOPRESPONSE']._serialized_start=1500
-  _globals['_RELEASESTOPRESPONSE']._serialized_end=1521
-  _globals['_ROBOTICSSERVICE']._serialized_start=1714
-  _globals['_ROBOTICSSERVICE']._serialized_end=2041
+  _globals['_START']._serialized_start=305
+  _globals['_START']._serialized_end=446
+  _globals['_ENVELOPE']._serialized_start=449
+  _globals['_ENVELOPE']._serialized_end=586
+  _globals['_OBSERVATION']._serialized_start=589
+  _globals['_OBSERVATION']._serialized_end=796
+  _globals['_DRIVERESPONSE']._serialized_start=799
+  _globals['_DRIVERESPONSE']._serialized_end=978
+  _globals['_COMMAND']._serialized_start=981
+  _globals['_COMMAND']._serialized_end=1152
+  _globals['_MISSIONENDED']._serialized_start=1155
+  _globals['_MISSIONENDED']._serialized_end=1384
+  _globals['_MISSIONENDED_OUTCOME']._serialized_start=1275
+  _globals['_MISSIONENDED_OUTCOME']._serialized_end=1384
+  _globals['_EMERGENCYSTOPREQUEST']._serialized_start=1386
+  _globals['_EMERGENCYSTOPREQUEST']._serialized_end=1441
+  _globals['_EMERGENCYSTOPRESPONSE']._serialized_start=1443
+  _globals['_EMERGENCYSTOPRESPONSE']._serialized_end=1492
+  _globals['_RELEASESTOPREQUEST']._serialized_start=1494
+  _globals['_RELEASESTOPREQUEST']._serialized_end=1531
+  _globals['_RELEASESTOPRESPONSE']._serialized_start=1533
+  _globals['_RELEASESTOPRESPONSE']._serialized_end=1554
+  _globals['_ROBOTICSSERVICE']._serialized_start=1747
+  _globals['_ROBOTICSSERVICE']._serialized_end=2074
 # @@protoc_insertion_point(module_scope)

@@ -94,10 +94,18 @@ class Start(_message.Message):
     MISSION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     ENVELOPE_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     session: _builtins.str
     mission: _builtins.str
     """In English or Korean, such as "go to the red ball" or "빨간 공으로 가"."""
     model: _builtins.str
+    store: _builtins.bool
+    """Whoever gives the mission agrees to its decisions being kept for training; without effect unless the server keeps
+    any.
+    """
+    subject: _builtins.str
+    """Pseudonym of whoever gives the mission, by which what was kept can be erased."""
     @_builtins.property
     def envelope(self) -> Global___Envelope: ...
     def __init__(
@@ -107,10 +115,12 @@ class Start(_message.Message):
         mission: _builtins.str = ...,
         model: _builtins.str = ...,
         envelope: Global___Envelope | None = ...,
+        store: _builtins.bool = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "mission", b"mission", "model", b"model", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "mission", b"mission", "model", b"model", "session", b"session", "store", b"store", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

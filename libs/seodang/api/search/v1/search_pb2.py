@@ -26,7 +26,7 @@ from seodang.api.types.v1 import fault_pb2 as seodang_dot_api_dot_types_dot_v1_d
 from seodang.api.types.v1 import usage_pb2 as seodang_dot_api_dot_types_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"seodang/api/search/v1/search.proto\x12\x15seodang.api.search.v1\x1a seodang/api/types/v1/fault.proto\x1a seodang/api/types/v1/usage.proto\"\xb2\x01\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12?\n\x08metadata\x18\x05 \x03(\x0b\x32-.seodang.api.search.v1.Document.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Z\n\x15IndexDocumentsRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\x32\n\tdocuments\x18\x02 \x03(\x0b\x32\x1f.seodang.api.search.v1.Document\"=\n\x16IndexDocumentsResponse\x12\x11\n\tdocuments\x18\x01 \x01(\x05\x12\x10\n\x08passages\x18\x02 \x01(\x05\"4\n\x16\x44\x65leteDocumentsRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\"*\n\x17\x44\x65leteDocumentsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x05\"S\n\x0cQueryRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Z\n\rQueryResponse\x12\x30\n\x08passages\x18\x01 \x03(\x0b\x32\x1e.seodang.api.search.v1.Passage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x07Passage\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\r\n\x05start\x18\x05 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x06 \x01(\x05\x12\r\n\x05score\x18\x07 \x01(\x01\"e\n\rAnswerRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\x10\n\x08passages\x18\x03 \x01(\x05\x12\r\n\x05model\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\x8c\x02\n\x0e\x41nswerResponse\x12\x42\n\x08passages\x18\x01 \x01(\x0b\x32..seodang.api.search.v1.AnswerResponse.PassagesH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x31\n\x07verdict\x18\x03 \x01(\x0b\x32\x1e.seodang.api.search.v1.VerdictH\x00\x12,\n\x05\x66\x61ult\x18\x04 \x01(\x0b\x32\x1b.seodang.api.types.v1.FaultH\x00\x1a<\n\x08Passages\x12\x30\n\x08passages\x18\x01 \x03(\x0b\x32\x1e.seodang.api.search.v1.PassageB\x07\n\x05\x65vent\"\xb7\x02\n\x07Verdict\x12\x37\n\x07outcome\x18\x01 \x01(\x0e\x32&.seodang.api.search.v1.Verdict.Outcome\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\x12\x32\n\tcitations\x18\x03 \x03(\x0b\x32\x1f.seodang.api.search.v1.Citation\x12\x1a\n\x12rejected_citations\x18\x04 \x01(\x05\x12*\n\x05usage\x18\x05 \x01(\x0b\x32\x1b.seodang.api.types.v1.Usage\"g\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_GROUNDED\x10\x01\x12\x15\n\x11OUTCOME_NO_ANSWER\x10\x02\x12\x16\n\x12OUTCOME_UNGROUNDED\x10\x03\"[\n\x08\x43itation\x12\x0f\n\x07passage\x18\x01 \x01(\x05\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\r\n\x05quote\x18\x03 \x01(\t\x12\r\n\x05start\x18\x04 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x05 \x01(\x05\" \n\x0fGetIndexRequest\x12\r\n\x05index\x18\x01 \x01(\t\"F\n\x10GetIndexResponse\x12\r\n\x05index\x18\x01 \x01(\t\x12\x11\n\tdocuments\x18\x02 \x01(\x03\x12\x10\n\x08passages\x18\x03 \x01(\x03\x32\xfa\x03\n\rSearchService\x12m\n\x0eIndexDocuments\x12,.seodang.api.search.v1.IndexDocumentsRequest\x1a-.seodang.api.search.v1.IndexDocumentsResponse\x12p\n\x0f\x44\x65leteDocuments\x12-.seodang.api.search.v1.DeleteDocumentsRequest\x1a..seodang.api.search.v1.DeleteDocumentsResponse\x12R\n\x05Query\x12#.seodang.api.search.v1.QueryRequest\x1a$.seodang.api.search.v1.QueryResponse\x12W\n\x06\x41nswer\x12$.seodang.api.search.v1.AnswerRequest\x1a%.seodang.api.search.v1.AnswerResponse0\x01\x12[\n\x08GetIndex\x12&.seodang.api.search.v1.GetIndexRequest\x1a\'.seodang.api.search.v1.GetIndexResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"seodang/api/search/v1/search.proto\x12\x15seodang.api.search.v1\x1a seodang/api/types/v1/fault.proto\x1a seodang/api/types/v1/usage.proto\"\xb2\x01\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12?\n\x08metadata\x18\x05 \x03(\x0b\x32-.seodang.api.search.v1.Document.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Z\n\x15IndexDocumentsRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\x32\n\tdocuments\x18\x02 \x03(\x0b\x32\x1f.seodang.api.search.v1.Document\"=\n\x16IndexDocumentsResponse\x12\x11\n\tdocuments\x18\x01 \x01(\x05\x12\x10\n\x08passages\x18\x02 \x01(\x05\"4\n\x16\x44\x65leteDocumentsRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\"*\n\x17\x44\x65leteDocumentsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x05\"S\n\x0cQueryRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Z\n\rQueryResponse\x12\x30\n\x08passages\x18\x01 \x03(\x0b\x32\x1e.seodang.api.search.v1.Passage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x07Passage\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\r\n\x05start\x18\x05 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x06 \x01(\x05\x12\r\n\x05score\x18\x07 \x01(\x01\"\x85\x01\n\rAnswerRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\x10\n\x08passages\x18\x03 \x01(\x05\x12\r\n\x05model\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\r\n\x05store\x18\x06 \x01(\x08\x12\x0f\n\x07subject\x18\x07 \x01(\t\"\x8c\x02\n\x0e\x41nswerResponse\x12\x42\n\x08passages\x18\x01 \x01(\x0b\x32..seodang.api.search.v1.AnswerResponse.PassagesH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x31\n\x07verdict\x18\x03 \x01(\x0b\x32\x1e.seodang.api.search.v1.VerdictH\x00\x12,\n\x05\x66\x61ult\x18\x04 \x01(\x0b\x32\x1b.seodang.api.types.v1.FaultH\x00\x1a<\n\x08Passages\x12\x30\n\x08passages\x18\x01 \x03(\x0b\x32\x1e.seodang.api.search.v1.PassageB\x07\n\x05\x65vent\"\xb7\x02\n\x07Verdict\x12\x37\n\x07outcome\x18\x01 \x01(\x0e\x32&.seodang.api.search.v1.Verdict.Outcome\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\x12\x32\n\tcitations\x18\x03 \x03(\x0b\x32\x1f.seodang.api.search.v1.Citation\x12\x1a\n\x12rejected_citations\x18\x04 \x01(\x05\x12*\n\x05usage\x18\x05 \x01(\x0b\x32\x1b.seodang.api.types.v1.Usage\"g\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_GROUNDED\x10\x01\x12\x15\n\x11OUTCOME_NO_ANSWER\x10\x02\x12\x16\n\x12OUTCOME_UNGROUNDED\x10\x03\"[\n\x08\x43itation\x12\x0f\n\x07passage\x18\x01 \x01(\x05\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\r\n\x05quote\x18\x03 \x01(\t\x12\r\n\x05start\x18\x04 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x05 \x01(\x05\" \n\x0fGetIndexRequest\x12\r\n\x05index\x18\x01 \x01(\t\"F\n\x10GetIndexResponse\x12\r\n\x05index\x18\x01 \x01(\t\x12\x11\n\tdocuments\x18\x02 \x01(\x03\x12\x10\n\x08passages\x18\x03 \x01(\x03\x32\xfa\x03\n\rSearchService\x12m\n\x0eIndexDocuments\x12,.seodang.api.search.v1.IndexDocumentsRequest\x1a-.seodang.api.search.v1.IndexDocumentsResponse\x12p\n\x0f\x44\x65leteDocuments\x12-.seodang.api.search.v1.DeleteDocumentsRequest\x1a..seodang.api.search.v1.DeleteDocumentsResponse\x12R\n\x05Query\x12#.seodang.api.search.v1.QueryRequest\x1a$.seodang.api.search.v1.QueryResponse\x12W\n\x06\x41nswer\x12$.seodang.api.search.v1.AnswerRequest\x1a%.seodang.api.search.v1.AnswerResponse0\x01\x12[\n\x08GetIndex\x12&.seodang.api.search.v1.GetIndexRequest\x1a\'.seodang.api.search.v1.GetIndexResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,22 +53,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERYRESPONSE']._serialized_end=738
   _globals['_PASSAGE']._serialized_start=740
   _globals['_PASSAGE']._serialized_end=855
-  _globals['_ANSWERREQUEST']._serialized_start=857
-  _globals['_ANSWERREQUEST']._serialized_end=958
-  _globals['_ANSWERRESPONSE']._serialized_start=961
-  _globals['_ANSWERRESPONSE']._serialized_end=1229
-  _globals['_ANSWERRESPONSE_PASSAGES']._serialized_start=1160
-  _globals['_ANSWERRESPONSE_PASSAGES']._serialized_end=1220
-  _globals['_VERDICT']._serialized_start=1232
-  _globals['_VERDICT']._serialized_end=1543
-  _globals['_VERDICT_OUTCOME']._serialized_start=1440
-  _globals['_VERDICT_OUTCOME']._serialized_end=1543
-  _globals['_CITATION']._serialized_start=1545
-  _globals['_CITATION']._serialized_end=1636
-  _globals['_GETINDEXREQUEST']._serialized_start=1638
-  _globals['_GETINDEXREQUEST']._serialized_end=1670
-  _globals['_GETINDEXRESPONSE']._serialized_start=1672
-  _globals['_GETINDEXRESPONSE']._serialized_end=1742
-  _globals['_SEARCHSERVICE']._serialized_start=1745
-  _globals['_SEARCHSERVICE']._serialized_end=2251
+  _globals['_ANSWERREQUEST']._serialized_start=858
+  _globals['_ANSWERREQUEST']._serialized_end=991
+  _globals['_ANSWERRESPONSE']._serialized_start=994
+  _globals['_ANSWERRESPONSE']._serialized_end=1262
+  _globals['_ANSWERRESPONSE_PASSAGES']._serialized_start=1193
+  _globals['_ANSWERRESPONSE_PASSAGES']._serialized_end=1253
+  _globals['_VERDICT']._serialized_start=1265
+  _globals['_VERDICT']._serialized_end=1576
+  _globals['_VERDICT_OUTCOME']._serialized_start=1473
+  _globals['_VERDICT_OUTCOME']._serialized_end=1576
+  _globals['_CITATION']._serialized_start=1578
+  _globals['_CITATION']._serialized_end=1669
+  _globals['_GETINDEXREQUEST']._serialized_start=1671
+  _globals['_GETINDEXREQUEST']._serialized_end=1703
+  _globals['_GETINDEXRESPONSE']._serialized_start=1705
+  _globals['_GETINDEXRESPONSE']._serialized_end=1775
+  _globals['_SEARCHSERVICE']._serialized_start=1778
+  _globals['_SEARCHSERVICE']._serialized_end=2284
 # @@protoc_insertion_point(module_scope)

@@ -281,6 +281,8 @@ class AnswerRequest(_message.Message):
     PASSAGES_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     index: _builtins.str
     question: _builtins.str
     passages: _builtins.int
@@ -288,6 +290,12 @@ class AnswerRequest(_message.Message):
     model: _builtins.str
     """The student to ask; empty takes the server's default."""
     request_id: _builtins.str
+    store: _builtins.bool
+    """Whoever asks agrees to this exchange, passages included, being kept for training; without effect unless the server
+    keeps any.
+    """
+    subject: _builtins.str
+    """Pseudonym of whoever asks, by which what was kept can be erased."""
     def __init__(
         self,
         *,
@@ -296,10 +304,12 @@ class AnswerRequest(_message.Message):
         passages: _builtins.int = ...,
         model: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        store: _builtins.bool = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "model", b"model", "passages", b"passages", "question", b"question", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "model", b"model", "passages", b"passages", "question", b"question", "request_id", b"request_id", "store", b"store", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from seodang.api.types.v1 import fault_pb2 as seodang_dot_api_dot_types_dot_v1_dot_fault__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n seodang/api/voice/v1/voice.proto\x12\x14seodang.api.voice.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a seodang/api/types/v1/fault.proto\"\"\n\x0b\x41udioFormat\x12\x13\n\x0bsample_rate\x18\x01 \x01(\x05\"a\n\nAskRequest\x12\x0b\n\x03wav\x18\x01 \x01(\x0c\x12\x10\n\x08language\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x11\n\ttext_only\x18\x05 \x01(\x08\"\xcb\x01\n\x0b\x41skResponse\x12\x34\n\ntranscript\x18\x01 \x01(\x0b\x32 .seodang.api.voice.v1.Transcript\x12\x31\n\ttool_call\x18\x02 \x01(\x0b\x32\x1e.seodang.api.voice.v1.ToolCall\x12\x12\n\nreply_text\x18\x03 \x01(\t\x12\x11\n\treply_wav\x18\x04 \x01(\x0c\x12,\n\x06timing\x18\x05 \x01(\x0b\x32\x1c.seodang.api.voice.v1.Timing\"d\n\nTranscript\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x17\n\nconfidence\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\tB\r\n\x0b_confidence\"D\n\x08ToolCall\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\targuments\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"K\n\x06Timing\x12\x16\n\x0erecognition_ms\x18\x01 \x01(\x01\x12\x13\n\x0b\x64\x65\x63ision_ms\x18\x02 \x01(\x01\x12\x14\n\x0csynthesis_ms\x18\x03 \x01(\x01\"\xd5\x01\n\x0f\x43onverseRequest\x12\x36\n\x06\x63onfig\x18\x01 \x01(\x0b\x32$.seodang.api.voice.v1.ConverseConfigH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x12K\n\rend_utterance\x18\x03 \x01(\x0b\x32\x32.seodang.api.voice.v1.ConverseRequest.EndUtteranceH\x00\x12\x13\n\tplayed_ms\x18\x04 \x01(\x03H\x00\x1a\x0e\n\x0c\x45ndUtteranceB\x07\n\x05\x65vent\"\xb3\x01\n\x0e\x43onverseConfig\x12\x30\n\x05input\x18\x01 \x01(\x0b\x32!.seodang.api.voice.v1.AudioFormat\x12\x31\n\x06output\x18\x02 \x01(\x0b\x32!.seodang.api.voice.v1.AudioFormat\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x1b\n\x13\x65ndpoint_silence_ms\x18\x05 \x01(\x05\"\xf7\x03\n\x10\x43onverseResponse\x12N\n\x0espeech_started\x18\x01 \x01(\x0b\x32\x34.seodang.api.voice.v1.ConverseResponse.SpeechStartedH\x00\x12\x36\n\ntranscript\x18\x02 \x01(\x0b\x32 .seodang.api.voice.v1.TranscriptH\x00\x12\x33\n\ttool_call\x18\x03 \x01(\x0b\x32\x1e.seodang.api.voice.v1.ToolCallH\x00\x12\x14\n\nreply_text\x18\x04 \x01(\tH\x00\x12\x15\n\x0breply_audio\x18\x05 \x01(\x0cH\x00\x12N\n\x0ereply_finished\x18\x06 \x01(\x0b\x32\x34.seodang.api.voice.v1.ConverseResponse.ReplyFinishedH\x00\x12,\n\x05\x66\x61ult\x18\x07 \x01(\x0b\x32\x1b.seodang.api.types.v1.FaultH\x00\x1a\x1e\n\rSpeechStarted\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x1aR\n\rReplyFinished\x12\x13\n\x0binterrupted\x18\x01 \x01(\x08\x12,\n\x06timing\x18\x02 \x01(\x0b\x32\x1c.seodang.api.voice.v1.TimingB\x07\n\x05\x65vent\"\x14\n\x12ListEnginesRequest\"\xa2\x02\n\x13ListEnginesResponse\x12\x41\n\x07\x65ngines\x18\x01 \x03(\x0b\x32\x30.seodang.api.voice.v1.ListEnginesResponse.Engine\x1ax\n\x06\x45ngine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12<\n\x04kind\x18\x02 \x01(\x0e\x32..seodang.api.voice.v1.ListEnginesResponse.Kind\x12\x11\n\tlanguages\x18\x03 \x03(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\"N\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13KIND_SPEECH_TO_TEXT\x10\x01\x12\x17\n\x13KIND_TEXT_TO_SPEECH\x10\x02\x32\x9d\x02\n\x0cVoiceService\x12J\n\x03\x41sk\x12 .seodang.api.voice.v1.AskRequest\x1a!.seodang.api.voice.v1.AskResponse\x12]\n\x08\x43onverse\x12%.seodang.api.voice.v1.ConverseRequest\x1a&.seodang.api.voice.v1.ConverseResponse(\x01\x30\x01\x12\x62\n\x0bListEngines\x12(.seodang.api.voice.v1.ListEnginesRequest\x1a).seodang.api.voice.v1.ListEnginesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n seodang/api/voice/v1/voice.proto\x12\x14seodang.api.voice.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a seodang/api/types/v1/fault.proto\"\"\n\x0b\x41udioFormat\x12\x13\n\x0bsample_rate\x18\x01 \x01(\x05\"\x81\x01\n\nAskRequest\x12\x0b\n\x03wav\x18\x01 \x01(\x0c\x12\x10\n\x08language\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x11\n\ttext_only\x18\x05 \x01(\x08\x12\r\n\x05store\x18\x06 \x01(\x08\x12\x0f\n\x07subject\x18\x07 \x01(\t\"\xcb\x01\n\x0b\x41skResponse\x12\x34\n\ntranscript\x18\x01 \x01(\x0b\x32 .seodang.api.voice.v1.Transcript\x12\x31\n\ttool_call\x18\x02 \x01(\x0b\x32\x1e.seodang.api.voice.v1.ToolCall\x12\x12\n\nreply_text\x18\x03 \x01(\t\x12\x11\n\treply_wav\x18\x04 \x01(\x0c\x12,\n\x06timing\x18\x05 \x01(\x0b\x32\x1c.seodang.api.voice.v1.Timing\"d\n\nTranscript\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x17\n\nconfidence\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\tB\r\n\x0b_confidence\"D\n\x08ToolCall\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\targuments\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"K\n\x06Timing\x12\x16\n\x0erecognition_ms\x18\x01 \x01(\x01\x12\x13\n\x0b\x64\x65\x63ision_ms\x18\x02 \x01(\x01\x12\x14\n\x0csynthesis_ms\x18\x03 \x01(\x01\"\xd5\x01\n\x0f\x43onverseRequest\x12\x36\n\x06\x63onfig\x18\x01 \x01(\x0b\x32$.seodang.api.voice.v1.ConverseConfigH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x12K\n\rend_utterance\x18\x03 \x01(\x0b\x32\x32.seodang.api.voice.v1.ConverseRequest.EndUtteranceH\x00\x12\x13\n\tplayed_ms\x18\x04 \x01(\x03H\x00\x1a\x0e\n\x0c\x45ndUtteranceB\x07\n\x05\x65vent\"\xd3\x01\n\x0e\x43onverseConfig\x12\x30\n\x05input\x18\x01 \x01(\x0b\x32!.seodang.api.voice.v1.AudioFormat\x12\x31\n\x06output\x18\x02 \x01(\x0b\x32!.seodang.api.voice.v1.AudioFormat\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x1b\n\x13\x65ndpoint_silence_ms\x18\x05 \x01(\x05\x12\r\n\x05store\x18\x06 \x01(\x08\x12\x0f\n\x07subject\x18\x07 \x01(\t\"\xf7\x03\n\x10\x43onverseResponse\x12N\n\x0espeech_started\x18\x01 \x01(\x0b\x32\x34.seodang.api.voice.v1.ConverseResponse.SpeechStartedH\x00\x12\x36\n\ntranscript\x18\x02 \x01(\x0b\x32 .seodang.api.voice.v1.TranscriptH\x00\x12\x33\n\ttool_call\x18\x03 \x01(\x0b\x32\x1e.seodang.api.voice.v1.ToolCallH\x00\x12\x14\n\nreply_text\x18\x04 \x01(\tH\x00\x12\x15\n\x0breply_audio\x18\x05 \x01(\x0cH\x00\x12N\n\x0ereply_finished\x18\x06 \x01(\x0b\x32\x34.seodang.api.voice.v1.ConverseResponse.ReplyFinishedH\x00\x12,\n\x05\x66\x61ult\x18\x07 \x01(\x0b\x32\x1b.seodang.api.types.v1.FaultH\x00\x1a\x1e\n\rSpeechStarted\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x1aR\n\rReplyFinished\x12\x13\n\x0binterrupted\x18\x01 \x01(\x08\x12,\n\x06timing\x18\x02 \x01(\x0b\x32\x1c.seodang.api.voice.v1.TimingB\x07\n\x05\x65vent\"\x14\n\x12ListEnginesRequest\"\xa2\x02\n\x13ListEnginesResponse\x12\x41\n\x07\x65ngines\x18\x01 \x03(\x0b\x32\x30.seodang.api.voice.v1.ListEnginesResponse.Engine\x1ax\n\x06\x45ngine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12<\n\x04kind\x18\x02 \x01(\x0e\x32..seodang.api.voice.v1.ListEnginesResponse.Kind\x12\x11\n\tlanguages\x18\x03 \x03(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\"N\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13KIND_SPEECH_TO_TEXT\x10\x01\x12\x17\n\x13KIND_TEXT_TO_SPEECH\x10\x02\x32\x9d\x02\n\x0cVoiceService\x12J\n\x03\x41sk\x12 .seodang.api.voice.v1.AskRequest\x1a!.seodang.api.voice.v1.AskResponse\x12]\n\x08\x43onverse\x12%.seodang.api.voice.v1.ConverseRequest\x1a&.seodang.api.voice.v1.ConverseResponse(\x01\x30\x01\x12\x62\n\x0bListEngines\x12(.seodang.api.voice.v1.ListEnginesRequest\x1a).seodang.api.voice.v1.ListEnginesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,36 +35,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUDIOFORMAT']._serialized_start=122
   _globals['_AUDIOFORMAT']._serialized_end=156
-  _globals['_ASKREQUEST']._serialized_start=158
-  _globals['_ASKREQUEST']._serialized_end=255
-  _globals['_ASKRESPONSE']._serialized_start=258
-  _globals['_ASKRESPONSE']._serialized_end=461
-  _globals['_TRANSCRIPT']._serialized_start=463
-  _globals['_TRANSCRIPT']._serialized_end=563
-  _globals['_TOOLCALL']._serialized_start=565
-  _globals['_TOOLCALL']._serialized_end=633
-  _globals['_TIMING']._serialized_start=635
-  _globals['_TIMING']._serialized_end=710
-  _globals['_CONVERSEREQUEST']._serialized_start=713
-  _globals['_CONVERSEREQUEST']._serialized_end=926
-  _globals['_CONVERSEREQUEST_ENDUTTERANCE']._serialized_start=903
-  _globals['_CONVERSEREQUEST_ENDUTTERANCE']._serialized_end=917
-  _globals['_CONVERSECONFIG']._serialized_start=929
-  _globals['_CONVERSECONFIG']._serialized_end=1108
-  _globals['_CONVERSERESPONSE']._serialized_start=1111
-  _globals['_CONVERSERESPONSE']._serialized_end=1614
-  _globals['_CONVERSERESPONSE_SPEECHSTARTED']._serialized_start=1491
-  _globals['_CONVERSERESPONSE_SPEECHSTARTED']._serialized_end=1521
-  _globals['_CONVERSERESPONSE_REPLYFINISHED']._serialized_start=1523
-  _globals['_CONVERSERESPONSE_REPLYFINISHED']._serialized_end=1605
-  _globals['_LISTENGINESREQUEST']._serialized_start=1616
-  _globals['_LISTENGINESREQUEST']._serialized_end=1636
-  _globals['_LISTENGINESRESPONSE']._serialized_start=1639
-  _globals['_LISTENGINESRESPONSE']._serialized_end=1929
-  _globals['_LISTENGINESRESPONSE_ENGINE']._serialized_start=1729
-  _globals['_LISTENGINESRESPONSE_ENGINE']._serialized_end=1849
-  _globals['_LISTENGINESRESPONSE_KIND']._serialized_start=1851
-  _globals['_LISTENGINESRESPONSE_KIND']._serialized_end=1929
-  _globals['_VOICESERVICE']._serialized_start=1932
-  _globals['_VOICESERVICE']._serialized_end=2217
+  _globals['_ASKREQUEST']._serialized_start=159
+  _globals['_ASKREQUEST']._serialized_end=288
+  _globals['_ASKRESPONSE']._serialized_start=291
+  _globals['_ASKRESPONSE']._serialized_end=494
+  _globals['_TRANSCRIPT']._serialized_start=496
+  _globals['_TRANSCRIPT']._serialized_end=596
+  _globals['_TOOLCALL']._serialized_start=598
+  _globals['_TOOLCALL']._serialized_end=666
+  _globals['_TIMING']._serialized_start=668
+  _globals['_TIMING']._serialized_end=743
+  _globals['_CONVERSEREQUEST']._serialized_start=746
+  _globals['_CONVERSEREQUEST']._serialized_end=959
+  _globals['_CONVERSEREQUEST_ENDUTTERANCE']._serialized_start=936
+  _globals['_CONVERSEREQUEST_ENDUTTERANCE']._serialized_end=950
+  _globals['_CONVERSECONFIG']._serialized_start=962
+  _globals['_CONVERSECONFIG']._serialized_end=1173
+  _globals['_CONVERSERESPONSE']._serialized_start=1176
+  _globals['_CONVERSERESPONSE']._serialized_end=1679
+  _globals['_CONVERSERESPONSE_SPEECHSTARTED']._serialized_start=1556
+  _globals['_CONVERSERESPONSE_SPEECHSTARTED']._serialized_end=1586
+  _globals['_CONVERSERESPONSE_REPLYFINISHED']._serialized_start=1588
+  _globals['_CONVERSERESPONSE_REPLYFINISHED']._serialized_end=1670
+  _globals['_LISTENGINESREQUEST']._serialized_start=1681
+  _globals['_LISTENGINESREQUEST']._serialized_end=1701
+  _globals['_LISTENGINESRESPONSE']._serialized_start=1704
+  _globals['_LISTENGINESRESPONSE']._serialized_end=1994
+  _globals['_LISTENGINESRESPONSE_ENGINE']._serialized_start=1794
+  _globals['_LISTENGINESRESPONSE_ENGINE']._serialized_end=1914
+  _globals['_LISTENGINESRESPONSE_KIND']._serialized_start=1916
+  _globals['_LISTENGINESRESPONSE_KIND']._serialized_end=1994
+  _globals['_VOICESERVICE']._serialized_start=1997
+  _globals['_VOICESERVICE']._serialized_end=2282
 # @@protoc_insertion_point(module_scope)

@@ -54,6 +54,8 @@ class AskRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TEXT_ONLY_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     wav: _builtins.bytes
     """RIFF WAVE, PCM 8 to 32 bits, 1 or 2 channels, 8 to 48 kHz, at most 60 seconds."""
     language: _builtins.str
@@ -63,6 +65,10 @@ class AskRequest(_message.Message):
     request_id: _builtins.str
     text_only: _builtins.bool
     """Leave the spoken reply out."""
+    store: _builtins.bool
+    """The speaker agrees to this exchange being kept for training; without effect unless the server keeps any."""
+    subject: _builtins.str
+    """Pseudonym of the speaker, by which what was kept can be erased."""
     def __init__(
         self,
         *,
@@ -71,10 +77,12 @@ class AskRequest(_message.Message):
         model: _builtins.str = ...,
         request_id: _builtins.str = ...,
         text_only: _builtins.bool = ...,
+        store: _builtins.bool = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "model", b"model", "request_id", b"request_id", "text_only", b"text_only", "wav", b"wav"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "model", b"model", "request_id", b"request_id", "store", b"store", "subject", b"subject", "text_only", b"text_only", "wav", b"wav"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -270,10 +278,15 @@ class ConverseConfig(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     ENDPOINT_SILENCE_MS_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     language: _builtins.str
     model: _builtins.str
     endpoint_silence_ms: _builtins.int
     """Silence that ends an utterance, in milliseconds; 0 takes the default, 600."""
+    store: _builtins.bool
+    """As in AskRequest, for the whole conversation."""
+    subject: _builtins.str
     @_builtins.property
     def input(self) -> Global___AudioFormat: ...
     @_builtins.property
@@ -286,10 +299,12 @@ class ConverseConfig(_message.Message):
         language: _builtins.str = ...,
         model: _builtins.str = ...,
         endpoint_silence_ms: _builtins.int = ...,
+        store: _builtins.bool = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint_silence_ms", b"endpoint_silence_ms", "input", b"input", "language", b"language", "model", b"model", "output", b"output"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint_silence_ms", b"endpoint_silence_ms", "input", b"input", "language", b"language", "model", b"model", "output", b"output", "store", b"store", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
