@@ -15,6 +15,8 @@ RECIPES: Final = {
     "on-policy: the teacher scores the student's answers": job_pb2.Recipe.KIND_ON_POLICY,
     "sequence-level: the student learns the teacher's answers": job_pb2.Recipe.KIND_SEQUENCE_LEVEL,
     "hidden states: the student's states follow the teacher's": job_pb2.Recipe.KIND_HIDDEN_STATES,
+    "cross-tokenizer: the student keeps its own tokenizer": job_pb2.Recipe.KIND_CROSS_TOKENIZER,
+    "cross-tokenizer, online: the same, scored batch by batch": job_pb2.Recipe.KIND_CROSS_TOKENIZER_ONLINE,
     "no teacher: the data's own answers": job_pb2.Recipe.KIND_NO_TEACHER,
 }
 DIVERGENCES: Final = {
@@ -38,6 +40,8 @@ class JobForm:
     layers: int = 0
     heads: int = 0
     kv_heads: int = 0
+    tokenizer: str = ""
+    """Folder below the server's data roots with the student's own tokenizer; empty takes the teacher's."""
     recipe: job_pb2.Recipe.Kind.ValueType = job_pb2.Recipe.KIND_OFFLINE
     divergence: job_pb2.Recipe.Divergence.ValueType = job_pb2.Recipe.DIVERGENCE_FORWARD_KL
     beta: float = 0.5
@@ -69,7 +73,7 @@ class JobForm:
                 train_examples=self.train_examples,
                 eval_examples=self.eval_examples,
             ),
-            shape=job_pb2.StudentShape(dense=dense),
+            shape=job_pb2.StudentShape(dense=dense, tokenizer=self.tokenizer.strip()),
             recipe=self._recipe(),
             budget=job_pb2.Budget(steps=self.steps, learning_rate=self.learning_rate),
             baselines=baselines,

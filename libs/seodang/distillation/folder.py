@@ -5,6 +5,7 @@
     ├── job.lock          held (flock) by the process at work, so that there is only one
     ├── events.jsonl      state, progress, curve points, measurements (events.py); append-only
     ├── tokenizer/        the teacher's tokenizer and chat template, fetched once
+    ├── own-tokenizer/    the students' own, copied once, if they have another
     ├── data/             the examples, frozen: train, dev and eval as JSON lines, with manifest.json
     ├── targets/          the teacher's signal: one target store a recipe
     ├── training/         SUBJECT/step-00000050.safetensors: durable checkpoints; of on_policy also rollouts
@@ -55,6 +56,11 @@ class JobFolder:
     def tokenizer(self) -> Path:
         """The teacher's tokenizer files."""
         return self.root / "tokenizer"
+
+    @property
+    def own_tokenizer(self) -> Path:
+        """The tokenizer files of students that have another than the teacher."""
+        return self.root / "own-tokenizer"
 
     @property
     def data(self) -> Path:

@@ -31,6 +31,7 @@ def lineage_of(spec: JobSpec, data: FrozenData, teachers: Sequence[TeacherConnec
         torch_version=str(torch.__version__),
         seed=spec.seed,
         student_sha256=folder_sha256(student),
+        student_tokenizer_sha256=manifest.student_tokenizer_sha256,
     )
 
 

@@ -16,6 +16,7 @@ from seodang.distillation.evaluation import (
     calibration_error,
     examine,
     fidelity,
+    fidelity_across,
     fidelity_of_teacher,
     own_text_kl,
     top1_of,
@@ -28,7 +29,7 @@ from seodang.distillation.result import Cost, Measurement
 from seodang.distillation.spec import TEACHER, CorpusSource, Record, SampledTarget
 from seodang.distillation.targets import ShardSignals, plan_units, read_ledger, score_units
 from seodang.distillation.teaching import training_state
-from seodang.distillation.training import load_student
+from seodang.distillation.training import Student, load_student
 
 # Nearly the whole distribution: measurements should be exact rather than cheap.
 EVAL_TARGET: Final = SampledTarget(head=32, tail_draws=32)
@@ -47,7 +48,7 @@ class Measuring:
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._held_out = room.data.encoded["eval"]
+        self._held_out = room.data.teacher_encoded["eval"]
         store = room.store("eval", 0, EVAL_TARGET, self._held_out.sha256, temperature=1.0, packed=False)
         progress = room.report.progress("", int(self._held_out.positions.sum()), "positions")
         self._shard = score_units(store, plan_units(self._held_out), room.teachers[0], progress.add)
@@ -55,7 +56,7 @@ class Measuring:
             task=room.data.manifest.task,
             examples=room.data.examples["eval"],
             episodes=_episodes(room),
-            max_new_tokens=int(self._held_out.positions.max()) + _SPARE_TOKENS,
+            max_new_tokens=_longest_answer(room) + _SPARE_TOKENS,
             claim=room.data.manifest.sha256,
         )
 
@@ -99,7 +100,7 @@ class Measuring:
     def _measure(self, subject: str) -> Measurement:
         contestant, close, claim = self._contestant(subject)
         own_text = None
-        if isinstance(contestant, StudentContestant):
+        if isinstance(contestant, StudentContestant) and not self._room.spec.tokenizer:
             own_text = own_text_kl(
                 self._room, subject, contestant.student, self._held_out, self._examination.max_new_tokens
             )
@@ -136,9 +137,18 @@ class Measuring:
             return TeacherContestant(teacher), itself, teacher.identity.weights_sha256
         folder = room.folder.finished(subject)
         student = load_student(folder, room.device)
+        return StudentContestant(subject, student, room.tokenizer), self._close(student), folder_sha256(folder)
+
+    def _close(self, student: Student) -> Fidelity:
+        if self._room.spec.tokenizer:
+            return fidelity_across(student, self._room.data.encoded["eval"], int(self._held_out.positions.sum()))
         signals = ShardSignals(self._shard, EVAL_TARGET)
-        close = fidelity(student, self._held_out, signals, top1_of(self._shard))
-        return StudentContestant(subject, student, room.tokenizer), close, folder_sha256(folder)
+        return fidelity(student, self._held_out, signals, top1_of(self._shard))
+
+
+def _longest_answer(room: Room) -> int:
+    """Of the held-out answers, in tokens of whoever needs more."""
+    return max(int(encoded["eval"].positions.max()) for encoded in (room.data.teacher_encoded, room.data.encoded))
 
 
 def _episodes(room: Room) -> int:

@@ -32,7 +32,8 @@ class Measurement(Record, frozen=True, kw_only=True):
     metric: str
     examples: int
     cross_entropy: float
-    """Of the right answers, in nats a position; so are the next two, which the teacher does not have."""
+    """Of the right answers, in nats a position of the teacher's; so are the next two, which neither the teacher has nor
+    a student with another tokenizer."""
     forward_kl: float | None = None
     top1_agreement: float | None = None
     draft_acceptance: float | None = None
@@ -114,6 +115,8 @@ class Lineage(Record, frozen=True, kw_only=True):
     seed: int
     student_sha256: str
     """Over the sorted list of (path, sha256) of the student's files."""
+    student_tokenizer_sha256: str = ""
+    """Over the student's own tokenizer and chat template; empty if it has the teachers'."""
 
 
 class JobResult(Record, frozen=True, kw_only=True):

@@ -19,7 +19,14 @@ Positive: TypeAlias = Annotated[float, Meta(gt=0)]
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")]
 
 Kind: TypeAlias = Literal[
-    "offline", "online", "on_policy", "sequence_level", "no_teacher", "hidden_states", "cross_tokenizer"
+    "offline",
+    "online",
+    "on_policy",
+    "sequence_level",
+    "no_teacher",
+    "hidden_states",
+    "cross_tokenizer",
+    "cross_tokenizer_online",
 ]
 Optimizer: TypeAlias = Literal["adamw", "muon"]
 Divergence: TypeAlias = Literal["forward_kl", "reverse_kl", "generalized_jsd"]
@@ -27,6 +34,12 @@ Divergence: TypeAlias = Literal["forward_kl", "reverse_kl", "generalized_jsd"]
 STUDENT: Final = "student"
 """Subject of the distilled student in events and measurements; a baseline's subject is its name."""
 TEACHER: Final = "teacher"
+CROSSING: Final[frozenset[Kind]] = frozenset({"cross_tokenizer", "cross_tokenizer_online"})
+"""Kinds whose students have another tokenizer than the teacher."""
+SPAN_TEMPERATURE: Final = 100.0
+"""Of spans where nothing else is asked for, as in the paper (loss/spans.py)."""
+_WITHOUT_TOKENS: Final[frozenset[Kind]] = CROSSING | {"sequence_level", "no_teacher"}
+"""Kinds that need no token of the teacher to be one of the student."""
 _RANKS: Final = {"field": "spec.budget.ranks"}
 
 
@@ -136,7 +149,8 @@ class Recipe(Record, frozen=True, kw_only=True):
     cross_entropy_weight: Share = 0.0
     """Share of the hard-label cross-entropy in the loss; the rest is the divergence."""
     temperature: Positive = 1.0
-    """Of the teacher's and the student's distributions in the divergence."""
+    """Of the teacher's and the student's distributions in the divergence; across tokenizers the probabilities of spans
+    are taken to the power of one over it."""
     target: Target = SampledTarget()
 
 
@@ -189,6 +203,8 @@ class JobSpec(Record, frozen=True, kw_only=True):
     gate: Gate = Gate()
     seed: int = 0
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    tokenizer: str = ""
+    """Folder of the students' own tokenizer and chat template; empty gives them the teacher's."""
 
     @property
     def subjects(self) -> dict[str, Recipe]:
@@ -236,6 +252,7 @@ def resolve(spec: JobSpec) -> JobSpec:
         raise Unsupported(f"ranks={spec.budget.ranks}: this version trains in one process", metadata=_RANKS)
     for subject, recipe in spec.subjects.items():
         _check_recipe(subject, recipe)
+        _check_tokenizer(spec, subject, recipe)
         if recipe.kind == "hidden_states" and len(spec.teachers) > 1:
             raise _bad(
                 "teachers",
@@ -254,8 +271,6 @@ def _check_names(spec: JobSpec) -> None:
 
 def _check_recipe(subject: str, recipe: Recipe) -> None:
     where = f"recipe of {subject!r}"
-    if recipe.kind == "cross_tokenizer":
-        raise Unsupported(f"{where}: kind {recipe.kind} is not in this version", metadata={"field": "recipe.kind"})
     if recipe.divergence == "generalized_jsd" and recipe.beta is None:
         raise _bad("recipe.beta", f"{where}: generalized_jsd needs beta, between 0 and 1")
     if recipe.divergence != "generalized_jsd" and recipe.beta is not None:
@@ -275,6 +290,33 @@ def _check_recipe(subject: str, recipe: Recipe) -> None:
             f"{where}: {recipe.divergence} of a sampled target from a store is biased, because the teacher's "
             "probabilities at the student's own likely tokens are not in it. Use target 'hidden', which is the whole "
             "distribution, or kind 'online' or 'on_policy', where the teacher scores live candidates",
+        )
+
+
+def _check_tokenizer(spec: JobSpec, subject: str, recipe: Recipe) -> None:
+    where = f"recipe of {subject!r}"
+    if not spec.tokenizer:
+        if recipe.kind in CROSSING:
+            raise _bad("shape.tokenizer", f"{where}: {recipe.kind} needs the student's tokenizer: name its folder")
+        return
+    if recipe.kind not in _WITHOUT_TOKENS:
+        raise _bad(
+            "recipe.kind",
+            f"{where}: {recipe.kind} compares token by token, but the students have another tokenizer: choose one of "
+            f"{', '.join(sorted(_WITHOUT_TOKENS))}, or leave the tokenizer out",
+        )
+    if recipe.kind in CROSSING and isinstance(recipe.target, HiddenTarget):
+        raise _bad(
+            "recipe.target",
+            f"{where}: {recipe.kind} learns from the text's own probability, which hidden states do not add to: leave "
+            "the target out",
+        )
+    if spec.gate.max_forward_kl is not None:
+        raise _bad("gate.max_forward_kl", "no KL is measured between students and a teacher with another tokenizer")
+    if isinstance(spec.shape, DenseShape) and spec.shape.inherit_embeddings:
+        raise _bad(
+            "shape.dense.inherit_embeddings",
+            "the teacher's token table is of other tokens than the students': leave inherit_embeddings out",
         )
 
 

@@ -49,15 +49,13 @@ def teach(room: Room, subject: str, lessons: Lessons) -> None:
         before_checkpoint=room.report.sync,
     )
     train(student, training)
-    student.save(room.folder.finished(subject), room.folder.tokenizer)
+    student.save(room.folder.finished(subject), room.student_tokenizer)
 
 
 def _new_student(room: Room, subject: str) -> Student:
     """The student before its first step: all subjects of a job begin alike, but for what only a teacher can give."""
     spec, identity = room.spec, room.teachers[0].identity
-    student = build_student(
-        spec.shape, identity.vocabulary_size, room.tokenizer.end_id, identity.context_tokens, spec.seed
-    )
+    student = build_student(spec.shape, room.vocabulary_size, room.tokenizer.end_id, identity.context_tokens, spec.seed)
     inherits = isinstance(spec.shape, DenseShape) and spec.shape.inherit_embeddings
     if inherits and spec.subjects[subject].kind != "no_teacher":
         inherit_embeddings(student, room.teachers[0].output_head(), spec.seed)

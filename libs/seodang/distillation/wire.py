@@ -5,6 +5,8 @@ from typing import Any, Final, Literal, cast
 from seodang.api.distill.v1 import job_pb2
 from seodang.base.errors import InvalidInput
 from seodang.distillation.spec import (
+    CROSSING,
+    SPAN_TEMPERATURE,
     Baseline,
     Budget,
     ConfigShape,
@@ -36,6 +38,7 @@ _KINDS: Final[dict[int, Kind]] = {
     job_pb2.Recipe.KIND_NO_TEACHER: "no_teacher",
     job_pb2.Recipe.KIND_HIDDEN_STATES: "hidden_states",
     job_pb2.Recipe.KIND_CROSS_TOKENIZER: "cross_tokenizer",
+    job_pb2.Recipe.KIND_CROSS_TOKENIZER_ONLINE: "cross_tokenizer_online",
 }
 _DIVERGENCES: Final[dict[int, Divergence]] = {
     job_pb2.Recipe.DIVERGENCE_UNSPECIFIED: "forward_kl",
@@ -78,6 +81,7 @@ def spec_from_proto(proto: job_pb2.JobSpec, own_teacher: str) -> JobSpec:
             gate=_gate(proto.gate),
             seed=proto.seed,
             labels=dict(proto.labels),
+            tokenizer=proto.shape.tokenizer,
         )
     )
 
@@ -120,15 +124,14 @@ def _recipe(proto: job_pb2.Recipe) -> Recipe:
     for field, number, names in (("kind", proto.kind, _KINDS), ("divergence", proto.divergence, _DIVERGENCES)):
         if number not in names:
             raise InvalidInput(f"{field}={number} is unknown to this server", field=f"spec.recipe.{field}")
-    return Recipe(
-        kind=_KINDS[proto.kind],
-        divergence=_DIVERGENCES[proto.divergence],
-        target=_target(proto),
-        **_set_fields(proto, ("beta", "cross_entropy_weight", "temperature")),
-    )
+    kind = _KINDS[proto.kind]
+    given = _set_fields(proto, ("beta", "cross_entropy_weight", "temperature"))
+    if kind in CROSSING:
+        given = {"temperature": SPAN_TEMPERATURE} | given
+    return Recipe(kind=kind, divergence=_DIVERGENCES[proto.divergence], target=_target(proto, kind), **given)
 
 
-def _target(proto: job_pb2.Recipe) -> Target:
+def _target(proto: job_pb2.Recipe, kind: Kind) -> Target:
     target = proto.target
     match target.WhichOneof("target"):
         case "top_k":
@@ -137,8 +140,13 @@ def _target(proto: job_pb2.Recipe) -> Target:
             return HiddenTarget(int8=target.hidden.int8)
         case "sampled":
             return SampledTarget(head=target.sampled.head, tail_draws=target.sampled.tail_draws)
+        case _ if kind == "hidden_states":
+            return HiddenTarget()
+        case _ if kind in CROSSING:
+            # The text's own probability comes with any target; the likeliest token shows that it fits the text.
+            return TopKTarget(k=1)
         case _:
-            return HiddenTarget() if proto.kind == job_pb2.Recipe.KIND_HIDDEN_STATES else SampledTarget()
+            return SampledTarget()
 
 
 def _gate(proto: job_pb2.Gate) -> Gate:

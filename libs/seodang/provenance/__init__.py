@@ -10,13 +10,13 @@ A student's folder holds, beside its weights and tokenizer:
     record.json     only in a bundled student: the job as its server told it. Not signed; it must agree with what is
 """
 
+from seodang.distillation.tokenizer_files import tokenizer_sha256
 from seodang.provenance.attestation import attest
 from seodang.provenance.checks import Check, Outcome, TeacherFolder, check_student
 from seodang.provenance.graph import LineageGraph, dot, lineage_graph, mermaid
 from seodang.provenance.keys import PublicKey, SigningKey
 from seodang.provenance.record import Provenance, read_provenance
 from seodang.provenance.recorded import recorded_job
-from seodang.provenance.tokenizer import tokenizer_sha256
 
 __all__ = [
     "Check",

@@ -21,7 +21,7 @@ def render_card(provenance: Provenance, spec: JobSpec) -> str:
         ["## Gate", "", *_gate(provenance)],
         ["## Teacher", "", *_teachers(provenance)],
         ["## Data", "", *_data(provenance, spec)],
-        ["## Recipe", "", *_recipe(spec)],
+        ["## Recipe", "", *_recipe(spec, provenance.lineage.student_tokenizer_sha256)],
         ["## Cost", "", *_cost(provenance)],
         ["## Provenance", "", *_origin(provenance)],
     ]
@@ -74,9 +74,9 @@ def _scores(measurements: tuple[Measurement, ...]) -> list[str]:
     ]
     explained = (
         "Everyone answered the same held-out examples. The interval is Wilson's; cross-entropy and KL are in nats a "
-        "position of the right answers, but for the KL on own text, which is the reverse one on answers that the "
-        "contestant sampled itself. Drafts accepted is the chance that the teacher accepts a token which the "
-        "contestant drafts for it in speculative sampling; the calibration error is how far, on average, its "
+        "position of the right answers as the teacher reads them, but for the KL on own text, which is the reverse one "
+        "on answers that the contestant sampled itself. Drafts accepted is the chance that the teacher accepts a token "
+        "which the contestant drafts for it in speculative sampling; the calibration error is how far, on average, its "
         "confidence in its likeliest token is from how often that is right. Contestants other than teacher and student "
         "are baselines: the student's shape, data, budget and seed, trained another way."
     )
@@ -126,12 +126,13 @@ def _sources(data: Data) -> Iterator[str]:
                 yield f"    - {source.name}, {source.language}, {source.license}"
 
 
-def _recipe(spec: JobSpec) -> list[str]:
+def _recipe(spec: JobSpec, tokenizer_sha256: str) -> list[str]:
     budget = spec.budget
     lines = [
         f"- Student: {_recipe_in_words(spec.recipe)}",
         *(f"- Baseline {each.name}: {_recipe_in_words(each.recipe)}" for each in spec.baselines),
         f"- Shape: {_fields(spec.shape)}",
+        "- Tokenizer: " + (f"its own, sha256 `{tokenizer_sha256}`" if tokenizer_sha256 else "the teacher's"),
         f"- Budget: {budget.steps:,} steps of {budget.tokens_per_step:,} tokens, {budget.optimizer}, learning rate "
         f"{budget.learning_rate:g}, weight decay {budget.weight_decay:g}, warm-up {budget.warmup_fraction:.0%}",
         f"- Seed: {spec.seed}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from seodang.base.errors import SeodangError
 from seodang.distillation.result import Lineage
 from seodang.distillation.spec import JobSpec, decode_spec
+from seodang.distillation.tokenizer_files import tokenizer_sha256
 from seodang.provenance.files import (
     JOB,
     LINEAGE,
@@ -23,7 +24,6 @@ from seodang.provenance.keys import PublicKey
 from seodang.provenance.record import Provenance, read_provenance
 from seodang.provenance.recorded import disagreements, read_record
 from seodang.provenance.signature import SignedFiles, check_signature
-from seodang.provenance.tokenizer import tokenizer_sha256
 
 
 class Outcome(StrEnum):
@@ -114,14 +114,15 @@ def _student(folder: Path, provenance: Provenance) -> Check:
 
 def _tokenizer(folder: Path, lineage: Lineage) -> Check:
     teacher = lineage.teachers[0]
+    expected = lineage.student_tokenizer_sha256 or teacher.tokenizer_sha256
+    whose = "its own" if lineage.student_tokenizer_sha256 else f"that of {teacher.model}"
     found = tokenizer_sha256(folder)
-    if found != teacher.tokenizer_sha256:
+    if found != expected:
         return _failed(
             "tokenizer",
-            f"the tokenizer files make {found[:12]}…, but {LINEAGE} says that {teacher.model} had "
-            f"{teacher.tokenizer_sha256[:12]}…",
+            f"the tokenizer files make {found[:12]}…, but {LINEAGE} says that it is {whose}, {expected[:12]}…",
         )
-    return _holds("tokenizer", f"that of {teacher.model}, {found[:16]}")
+    return _holds("tokenizer", f"{whose}, {found[:16]}")
 
 
 def _job(folder: Path, provenance: Provenance) -> Check:

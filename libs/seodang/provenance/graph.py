@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from seodang.distillation.result import Lineage
 from seodang.distillation.spec import STUDENT
 from seodang.provenance.record import Provenance
 
@@ -65,7 +66,7 @@ def lineage_graph(provenance: Provenance) -> LineageGraph:
         "student",
         "student",
         provenance.student,
-        (f"{measured.parameters:,} parameters", f"sha256 {lineage.student_sha256[:16]}"),
+        (f"{measured.parameters:,} parameters", f"sha256 {lineage.student_sha256[:16]}", *_own_tokenizer(lineage)),
     )
     return LineageGraph((*teachers, *others), student, _evaluation(provenance))
 
@@ -89,6 +90,10 @@ def dot(graph: LineageGraph) -> str:
         lines.append(f'    {node.id} [label="{text}"];')
     lines += [f"    {source.id} -> {target.id};" for source, target in graph.edges]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _own_tokenizer(lineage: Lineage) -> tuple[str, ...]:
+    return (f"own tokenizer {own[:16]}",) if (own := lineage.student_tokenizer_sha256) else ()
 
 
 def _evaluation(provenance: Provenance) -> Node:

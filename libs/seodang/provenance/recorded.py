@@ -61,16 +61,20 @@ def _compare_spec(asked: job_pb2.JobSpec, spec: JobSpec) -> Iterator[str]:
     ours, theirs = msgspec.to_builtins(resolve(spec)), msgspec.to_builtins(resolved)
     if _same_file(spec.data.source, resolved.data.source):
         theirs["data"]["source"] = ours["data"]["source"]
+    if _same_path(spec.tokenizer, resolved.tokenizer):
+        theirs["tokenizer"] = ours["tokenizer"]
     for name, value in ours.items():
         yield from _compare(f"spec.{name}", theirs[name], value)
 
 
-def _same_file(absolute: object, asked: object) -> bool:
-    """Whether a file's absolute path, as the server gives it to its worker, ends in the path that was asked for."""
-    if not (isinstance(absolute, FileSource) and isinstance(asked, FileSource)):
-        return False
-    asked_parts = Path(asked.path).parts
-    return Path(absolute.path).parts[-len(asked_parts) :] == asked_parts
+def _same_file(signed: object, asked: object) -> bool:
+    return isinstance(signed, FileSource) and isinstance(asked, FileSource) and _same_path(signed.path, asked.path)
+
+
+def _same_path(absolute: str, asked: str) -> bool:
+    """Whether an absolute path, as the server gives it to its worker, ends in the path that was asked for."""
+    parts = Path(asked).parts
+    return bool(parts) and Path(absolute).parts[-len(parts) :] == parts
 
 
 def _compare_each(where: str, messages: Sequence[Any], records: Sequence[msgspec.Struct]) -> Iterator[str]:

@@ -3,9 +3,11 @@
 import asyncio
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from tests import tiny_tokenizers
 from tests.integration.distill.conftest import Start
 from tests.integration.distill.requests import cancel, create, finished, get, job_spec, resume, run, watch
 
@@ -86,6 +88,7 @@ def dense(**fields: int) -> job_pb2.StudentShape:
     return job_pb2.StudentShape(dense=job_pb2.DenseShape(**fields))
 
 
+CROSSING: dict[str, Any] = {"recipe": Recipe(kind=Recipe.KIND_CROSS_TOKENIZER_ONLINE)}
 BAD_SPECS: list[tuple[str, dict[str, Any]]] = [
     ("spec.student", {"student": ""}),
     ("spec.student", {"student": "../robot"}),
@@ -125,6 +128,12 @@ BAD_SPECS: list[tuple[str, dict[str, Any]]] = [
     ("spec.shape.config_json", {"shape": job_pb2.StudentShape(config_json="[]")}),
     ("spec.shape.config_json", {"shape": job_pb2.StudentShape(config_json='{"model_type": "vit"}')}),
     ("spec.shape.config_json", {"shape": job_pb2.StudentShape(config_json='{"model_type": "llama", "vocab_size": 5}')}),
+    ("spec.shape.tokenizer", {"recipe": Recipe(kind=Recipe.KIND_CROSS_TOKENIZER)}),
+    ("spec.shape.tokenizer", CROSSING | {"shape": job_pb2.StudentShape(tokenizer="none")}),
+    ("spec.shape.tokenizer", CROSSING | {"shape": job_pb2.StudentShape(tokenizer="../data")}),
+    ("spec.shape.tokenizer", CROSSING | {"shape": job_pb2.StudentShape(tokenizer="good.jsonl")}),
+    ("spec.shape.tokenizer", CROSSING | {"shape": job_pb2.StudentShape(tokenizer=".")}),
+    ("spec.recipe.kind", {"shape": job_pb2.StudentShape(tokenizer=".")}),
     ("spec.recipe.kind", {"recipe": Recipe(kind=99)}),  # type: ignore[arg-type]
     ("spec.recipe.divergence", {"recipe": Recipe(divergence=99)}),  # type: ignore[arg-type]
     ("spec.recipe.beta", {"recipe": Recipe(beta=0.5)}),
@@ -170,7 +179,6 @@ async def test_a_bad_spec_is_refused_by_the_path_of_its_field(
 @pytest.mark.parametrize(
     ("word", "change"),
     [
-        ("cross_tokenizer", {"recipe": Recipe(kind=Recipe.KIND_CROSS_TOKENIZER)}),
         ("ranks=2", {"budget": job_pb2.Budget(ranks=2)}),
     ],
 )
@@ -191,6 +199,17 @@ async def test_any_causal_model_that_transformers_builds_is_a_shape(client: Asyn
         spec=job_spec(shape=job_pb2.StudentShape(config_json=config)), validate_only=True
     )
     await client.distillation.CreateJob(request, timeout=180)
+
+
+@pytest.mark.timeout(240)
+async def test_a_student_may_have_a_tokenizer_of_its_own(client: AsyncClient, settings: DistillSettings) -> None:
+    tiny_tokenizers.bytes_alone().save_pretrained(settings.data_roots[0] / "own")
+    config = '{"model_type": "llama", "hidden_size": 32, "num_attention_heads": 4, "vocab_size": %d}'
+    for vocabulary_size, refused in ((259, False), (260, True)):
+        shape = job_pb2.StudentShape(config_json=config % vocabulary_size, tokenizer="own")
+        request = distill_pb2.CreateJobRequest(spec=job_spec(shape=shape, **CROSSING), validate_only=True)
+        with pytest.raises(InvalidInput, match="leave it out") if refused else nullcontext():
+            await client.distillation.CreateJob(request, timeout=180)
 
 
 async def test_a_teacher_that_does_not_answer_is_named(client: AsyncClient) -> None:

@@ -116,7 +116,7 @@ def test_a_student_of_a_padded_vocabulary_is_refused(archive: Archive, tmp_path:
     folder = unfinished(archive.plain, tmp_path / "job")
     config = {"model_type": "llama", "vocab_size": 384, "hidden_size": 16, "num_attention_heads": 2}
     respecify(folder, shape=ConfigShape(config_json=json.dumps(config)))
-    with pytest.raises(InvalidInput, match="vocab_size=384, but the teacher's is 320"):
+    with pytest.raises(InvalidInput, match="vocab_size=384, but the vocabulary here is 320"):
         run_job(folder, PATIENCE)
 
 

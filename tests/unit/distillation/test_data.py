@@ -8,7 +8,7 @@ from tests import tiny_checkpoints
 from seodang.base.errors import Conflict, InvalidInput, NotFound
 from seodang.distillation import find_corpus
 from seodang.distillation.catalogue import Task
-from seodang.distillation.data import Encoded, TeacherTokenizer, freeze, gather, open_frozen
+from seodang.distillation.data import ChatTokenizer, Encoded, Reader, freeze, gather, open_frozen
 from seodang.distillation.spec import CorpusSource, Data, FileSource
 from seodang.tasks import Example, Message, Role
 
@@ -93,16 +93,16 @@ def test_a_file_needs_a_license(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TeacherTokenizer:
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ChatTokenizer:
     folder = tmp_path_factory.mktemp("tokenizer")
     tiny_checkpoints.tokenizer().save_pretrained(folder)
-    return TeacherTokenizer(folder)
+    return ChatTokenizer(folder)
 
 
 EXAMPLE = Example((Message(Role.SYSTEM, "tools: home"), Message(Role.USER, "거실 불을 켜 줘")), "네", "s", "g", "ko")
 
 
-def test_a_sequence_is_the_prompt_then_the_answer_and_one_end(tokenizer: TeacherTokenizer) -> None:
+def test_a_sequence_is_the_prompt_then_the_answer_and_one_end(tokenizer: ChatTokenizer) -> None:
     ids, answered = tokenizer.sequence(EXAMPLE)
     asked = tokenizer.prompt(EXAMPLE.messages)
     assert ids[: len(asked)] == asked
@@ -112,7 +112,7 @@ def test_a_sequence_is_the_prompt_then_the_answer_and_one_end(tokenizer: Teacher
     assert ids[-1] == tokenizer.end_id
 
 
-def test_each_turn_of_the_assistant_is_an_answer(tokenizer: TeacherTokenizer) -> None:
+def test_each_turn_of_the_assistant_is_an_answer(tokenizer: ChatTokenizer) -> None:
     more = (Message(Role.ASSISTANT, "네"), Message(Role.USER, "부엌 불도"))
     conversation = Example((*EXAMPLE.messages, *more), "아니요", "s", "g", "ko")
     ids, answered = tokenizer.sequence(conversation)
@@ -131,7 +131,7 @@ def test_what_a_template_writes_between_the_turns_belongs_to_the_question(tmp_pa
         "{% if add_generation_prompt %}assistant: {% endif %}"
     )
     core.save_pretrained(tmp_path)
-    tokenizer = TeacherTokenizer(tmp_path)
+    tokenizer = ChatTokenizer(tmp_path)
     conversation = Example(
         (*EXAMPLE.messages, Message(Role.ASSISTANT, "네"), EXAMPLE.messages[1]), "네", "s", "g", "ko"
     )
@@ -145,12 +145,12 @@ def test_a_template_that_rewrites_prompts_is_refused(tmp_path: Path) -> None:
     core.chat_template = "{{ messages | length }}" + tiny_checkpoints.CHAT_TEMPLATE
     core.save_pretrained(tmp_path)
     with pytest.raises(InvalidInput, match="renders a prompt differently"):
-        TeacherTokenizer(tmp_path).sequence(EXAMPLE)
+        ChatTokenizer(tmp_path).sequence(EXAMPLE)
 
 
-def test_frozen_examples_come_back_as_they_were(tokenizer: TeacherTokenizer, tmp_path: Path) -> None:
+def test_frozen_examples_come_back_as_they_were(tokenizer: ChatTokenizer, tmp_path: Path) -> None:
     gathered = gather(file_data(tmp_path / "d.jsonl", [row(n) for n in range(40)]), seed=0)
-    freeze(tmp_path / "data", gathered, tokenizer, "t" * 64, context_tokens=64)
+    freeze(tmp_path / "data", gathered, Reader(tokenizer, "t" * 64, 64))
     frozen = open_frozen(tmp_path / "data", "t" * 64)
     assert frozen.examples == {"train": gathered.train, "dev": gathered.dev, "eval": gathered.eval}
     for split, examples in frozen.examples.items():
@@ -159,18 +159,18 @@ def test_frozen_examples_come_back_as_they_were(tokenizer: TeacherTokenizer, tmp
         assert encoded.sha256 == expected.sha256
 
 
-def test_what_exceeds_the_context_is_left_out_and_counted(tokenizer: TeacherTokenizer, tmp_path: Path) -> None:
+def test_what_exceeds_the_context_is_left_out_and_counted(tokenizer: ChatTokenizer, tmp_path: Path) -> None:
     lines = [row(n, answer="long " * 50) if n % 4 == 0 else row(n) for n in range(40)]
     gathered = gather(file_data(tmp_path / "d.jsonl", lines), seed=0)
-    freeze(tmp_path / "data", gathered, tokenizer, "t" * 64, context_tokens=64)
+    freeze(tmp_path / "data", gathered, Reader(tokenizer, "t" * 64, 64))
     manifest = open_frozen(tmp_path / "data", "t" * 64).manifest
     assert sum(manifest.too_long.values()) == 10
     assert sum(manifest.examples.values()) == 30
 
 
-def test_examples_rendered_by_another_tokenizer_are_refused(tokenizer: TeacherTokenizer, tmp_path: Path) -> None:
+def test_examples_rendered_by_another_tokenizer_are_refused(tokenizer: ChatTokenizer, tmp_path: Path) -> None:
     gathered = gather(file_data(tmp_path / "d.jsonl", [row(n) for n in range(40)]), seed=0)
-    freeze(tmp_path / "data", gathered, tokenizer, "t" * 64, context_tokens=64)
+    freeze(tmp_path / "data", gathered, Reader(tokenizer, "t" * 64, 64))
     with pytest.raises(Conflict, match="start a new job"):
         open_frozen(tmp_path / "data", "u" * 64)
 

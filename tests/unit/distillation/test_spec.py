@@ -10,13 +10,16 @@ from seodang.distillation.spec import (
     CorpusSource,
     Data,
     DenseShape,
+    Gate,
     HiddenTarget,
     Recipe,
     SampledTarget,
     Teacher,
+    TopKTarget,
 )
 
 TEACHER = Teacher(model="models/teacher-mini", address="127.0.0.1:7101")
+CROSSING = Recipe(kind="cross_tokenizer")
 SPEC = JobSpec(student="robot", teachers=(TEACHER,), data=Data(source=CorpusSource(name="home")))
 
 
@@ -53,6 +56,22 @@ def test_what_is_not_a_spec_is_refused(text: bytes) -> None:
             {"recipe": Recipe(kind="hidden_states", target=HiddenTarget()), "teachers": (TEACHER, TEACHER)},
             "one teacher, not 2",
         ),
+        ({"recipe": CROSSING}, "cross_tokenizer needs the student's tokenizer"),
+        ({"recipe": Recipe(kind="cross_tokenizer_online")}, "cross_tokenizer_online needs the student's tokenizer"),
+        ({"tokenizer": "own"}, "offline compares token by token.*cross_tokenizer, cross_tokenizer_online, no_teacher"),
+        (
+            {"recipe": CROSSING, "tokenizer": "own", "baselines": (Baseline(name="plain", recipe=Recipe()),)},
+            "recipe of 'plain': offline compares token by token",
+        ),
+        (
+            {"recipe": Recipe(kind="cross_tokenizer", target=HiddenTarget()), "tokenizer": "own"},
+            "leave the target out",
+        ),
+        ({"recipe": CROSSING, "tokenizer": "own", "gate": Gate(max_forward_kl=1.0)}, "no KL is measured"),
+        (
+            {"recipe": CROSSING, "tokenizer": "own", "shape": DenseShape(inherit_embeddings=True)},
+            "leave inherit_embeddings out",
+        ),
         ({"baselines": (Baseline(name="teacher", recipe=Recipe()),)}, "taken"),
         ({"shape": DenseShape(hidden_size=100, heads=3)}, "multiple of 2 x heads"),
         ({"teachers": (TEACHER, msgspec.structs.replace(TEACHER, weight=1.0))}, "either every teacher"),
@@ -68,7 +87,6 @@ def test_contradictions_are_refused_by_name(change: dict[str, object], words: st
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"recipe": Recipe(kind="cross_tokenizer")}, "cross_tokenizer is not in this version"),
         ({"budget": Budget(ranks=2)}, "ranks=2"),
     ],
 )
@@ -118,6 +136,22 @@ def test_set_fields_of_the_contract_arrive() -> None:
     assert (spec.budget.steps, spec.budget.tokens_per_step, spec.seed) == (3, 8192, 5)
     assert list(spec.subjects) == ["student", "plain"]
     assert (spec.gate.max_forward_kl, spec.gate.min_task_score) == (0.0, None)
+
+
+@pytest.mark.parametrize("kind", ["CROSS_TOKENIZER", "CROSS_TOKENIZER_ONLINE"])
+def test_a_recipe_that_crosses_tokenizers_has_defaults_of_its_own(kind: str) -> None:
+    proto = job_pb2.JobSpec(
+        student="robot",
+        teachers=[job_pb2.Teacher(model="models/teacher-mini")],
+        data=job_pb2.DataSpec(corpus="home"),
+        shape=job_pb2.StudentShape(tokenizer="tokenizers/own"),
+        recipe=job_pb2.Recipe(kind=job_pb2.Recipe.Kind.Value(f"KIND_{kind}")),
+    )
+    spec = spec_from_proto(proto, "a:1")
+    assert spec.tokenizer == "tokenizers/own"
+    assert (spec.recipe.kind, spec.recipe.temperature, spec.recipe.target) == (kind.lower(), 100.0, TopKTarget(k=1))
+    proto.recipe.temperature = 1
+    assert spec_from_proto(proto, "a:1").recipe.temperature == 1
 
 
 def test_a_request_without_data_is_refused() -> None:

@@ -76,6 +76,7 @@ def _how() -> dict[str, object]:
     recipe = st.selectbox("Recipe", list(RECIPES))
     divergence = st.selectbox("Divergence", list(DIVERGENCES))
     beta = st.slider("β of generalised JSD", 0.0, 1.0, 0.5, help="0 leans to forward KL, 1 to reverse KL.")
+    tokenizer = st.text_input("Own tokenizer", help="Of cross-tokenizer: a folder below the server's data roots.")
     hidden = st.number_input("Hidden size", 16, value=128, step=16)
     layers, heads = st.columns(2)
     steps, rate = st.columns(2)
@@ -83,6 +84,7 @@ def _how() -> dict[str, object]:
         "recipe": RECIPES[recipe],
         "divergence": DIVERGENCES[divergence],
         "beta": beta,
+        "tokenizer": tokenizer,
         "hidden_size": int(hidden),
         "layers": int(layers.number_input("Layers", 1, value=4)),
         "heads": int(heads.number_input("Heads", 1, value=4)),

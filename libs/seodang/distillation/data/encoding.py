@@ -6,7 +6,7 @@ t + 1; those that predict an answer or its end are trained on.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,16 +94,26 @@ class Encoded:
         return self.answered[self.starts[index] : self.starts[index + 1]]
 
 
-class TeacherTokenizer:
-    """The teacher's tokenizer and chat template, from the files it handed out."""
+class ChatTokenizer:
+    """A tokenizer and chat template, from their files.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        whose: for messages, such as "the teacher's".
+
+    Raises:
+        InvalidInput: it cannot render conversations, or cannot end an answer.
+    """
+
+    def __init__(self, folder: Path, whose: str = "the teacher's") -> None:
         from transformers import AutoTokenizer
 
-        self._core: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if not self._core.chat_template:
-            raise InvalidInput("the teacher has no chat template: distillation needs one to render conversations")
-        self.end_id = int(self._core.eos_token_id)
+        self._whose = whose
+        self.core: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if not self.core.chat_template:
+            raise InvalidInput(f"{whose} tokenizer has no chat template: distillation renders conversations with it")
+        if self.core.eos_token_id is None:
+            raise InvalidInput(f"{whose} tokenizer names no eos_token: distillation ends every answer with it")
+        self.end_id = int(self.core.eos_token_id)
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Ids up to where the assistant is to speak."""
@@ -117,6 +127,26 @@ class TeacherTokenizer:
         """
         ids: list[int] = []
         flags: list[bool] = []
+        for asked, answer, _ in self._turns(example):
+            ids += [*asked, *answer]
+            flags += [False] * len(asked) + [True] * len(answer)
+        return ids, np.array(flags)
+
+    def spoken(self, example: Example) -> list[tuple[list[int], str]]:
+        """Of each answer of a conversation its ids, without the end, and the text that they were made from."""
+        return [(answer[:-1], text) for _, answer, text in self._turns(example)]
+
+    def answered(self, messages: Sequence[Message], answer: str) -> tuple[list[int], Flags]:
+        """Ids of a prompt and an answer to it, and which of them are that answer; see ``sequence``."""
+        ids, flags = self.sequence(Example(tuple(messages), answer, "", "", ""))
+        return ids, np.arange(len(ids)) > np.flatnonzero(~flags)[-1]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What generated ids say, without control tokens."""
+        return str(self.core.decode(ids, skip_special_tokens=True))
+
+    def _turns(self, example: Example) -> Iterator[tuple[list[int], list[int], str]]:
+        """Ids of what is asked, ids of the answer with its end, and the answer's text, turn after turn."""
         turns = [*example.messages, Message(Role.ASSISTANT, example.answer)]
         rendered, between = "", list[int]()
         for number, turn in enumerate(turns):
@@ -126,28 +156,19 @@ class TeacherTokenizer:
             whole = self._render([each.as_dict() for each in turns[: number + 1]], waits=False)
             if not (prompt.startswith(rendered) and whole.startswith(prompt)):
                 raise InvalidInput(
-                    "the teacher's chat template renders a prompt differently once an answer follows "
+                    f"{self._whose} chat template renders a prompt differently once an answer follows "
                     f"({prompt[-40:]!r} is not how {whole[:200]!r} begins): fix the template"
                 )
             # Prompt and answer are tokenized apart, as they are when the model speaks.
-            asked, answer = between + self._ids(prompt[len(rendered) :]), self._ids(whole[len(prompt) :])
+            text = whole[len(prompt) :]
+            asked, answer = between + self._ids(prompt[len(rendered) :]), self._ids(text)
             end = answer.index(self.end_id) if self.end_id in answer else len(answer)
-            ids += [*asked, *answer[:end], self.end_id]
-            flags += [False] * len(asked) + [True] * (end + 1)
+            said = text.partition(self.core.convert_ids_to_tokens(self.end_id))[0]
+            yield asked, [*answer[:end], self.end_id], said
             rendered, between = whole, answer[end + 1 :]
-        return ids, np.array(flags)
-
-    def answered(self, messages: Sequence[Message], answer: str) -> tuple[list[int], Flags]:
-        """Ids of a prompt and an answer to it, and which of them are that answer; see ``sequence``."""
-        ids, flags = self.sequence(Example(tuple(messages), answer, "", "", ""))
-        return ids, np.arange(len(ids)) > np.flatnonzero(~flags)[-1]
-
-    def text(self, ids: Sequence[int]) -> str:
-        """What generated ids say, without control tokens."""
-        return str(self._core.decode(ids, skip_special_tokens=True))
 
     def _render(self, turns: list[dict[str, str]], *, waits: bool) -> str:
-        return str(self._core.apply_chat_template(turns, add_generation_prompt=waits, tokenize=False))
+        return str(self.core.apply_chat_template(turns, add_generation_prompt=waits, tokenize=False))
 
     def _ids(self, text: str) -> list[int]:
-        return list(self._core.encode(text, add_special_tokens=False))
+        return list(self.core.encode(text, add_special_tokens=False))

@@ -3,7 +3,13 @@
 from seodang.distillation.evaluation.calibration import calibration_error
 from seodang.distillation.evaluation.contestants import Contestant, StudentContestant, TeacherContestant
 from seodang.distillation.evaluation.examination import Examination, examine
-from seodang.distillation.evaluation.fidelity import Fidelity, fidelity, fidelity_of_teacher, top1_of
+from seodang.distillation.evaluation.fidelity import (
+    Fidelity,
+    fidelity,
+    fidelity_across,
+    fidelity_of_teacher,
+    top1_of,
+)
 from seodang.distillation.evaluation.own_text import own_text_kl
 from seodang.distillation.evaluation.wilson import wilson_interval
 
@@ -16,6 +22,7 @@ __all__ = [
     "calibration_error",
     "examine",
     "fidelity",
+    "fidelity_across",
     "fidelity_of_teacher",
     "own_text_kl",
     "top1_of",

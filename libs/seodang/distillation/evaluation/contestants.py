@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from seodang.distillation.data import TeacherTokenizer
+from seodang.distillation.data import ChatTokenizer
 from seodang.distillation.spec import TEACHER
 from seodang.distillation.teacher import TeacherConnection
 from seodang.distillation.training.sampler import sample
@@ -46,7 +46,7 @@ class TeacherContestant:
 class StudentContestant:
     """A finished student, in this process."""
 
-    def __init__(self, subject: str, student: Student, tokenizer: TeacherTokenizer) -> None:
+    def __init__(self, subject: str, student: Student, tokenizer: ChatTokenizer) -> None:
         self.subject = subject
         self.parameters = student.parameters
         self.student = student

@@ -22,17 +22,17 @@ from seodang.distillation.training.student import Student
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Means over the positions."""
+    """Means over the positions. What compares token by token is None of a student with another tokenizer."""
 
-    forward_kl: float
+    forward_kl: float | None
     """KL(teacher | student) in nats; unbiased where the teacher's signal is."""
-    top1_agreement: float
+    top1_agreement: float | None
     """Share of positions whose likeliest token is the teacher's."""
-    draft_acceptance: float
+    draft_acceptance: float | None
     """Probability that the teacher accepts the token which the student drafts for it (speculative sampling, Leviathan
     et al., ICML 2023): the sum of min(p, q), which is 1 - total variation. As unbiased as the KL."""
     cross_entropy: float
-    """Of the right answers, in nats."""
+    """Of the right answers, in nats a position of the teacher's."""
     reliability: tuple[ReliabilityBin, ...]
 
 
@@ -65,6 +65,26 @@ def fidelity(student: Student, held_out: Encoded, signals: ShardSignals, teacher
             ]
     agreement, acceptance, cross_entropy, kl = (sums / len(labels)).tolist()
     return Fidelity(kl, agreement, acceptance, cross_entropy, reliability_of(confidence, correct))
+
+
+def fidelity_across(student: Student, held_out: Encoded, teacher_positions: int) -> Fidelity:
+    """Measures a student with another tokenizer than the teacher, as far as that can be.
+
+    Args:
+        held_out: as the student reads it.
+        teacher_positions: of the same answers as the teacher reads them, over which their cross-entropy is divided.
+    """
+    labels = held_out.labels
+    confidence, correct, total = np.zeros(len(labels)), np.zeros(len(labels), np.bool_), 0.0
+    with torch.no_grad():
+        for made in micro_batches(held_out, np.arange(len(held_out))):
+            batch = made.to(student.device)
+            log_q_NV = (trained_hidden(student, batch) @ student.head_VH.T).float().log_softmax(-1)
+            best_N, choice_N = log_q_NV.max(-1)
+            confidence[batch.rows_N] = best_N.exp().cpu().numpy()
+            correct[batch.rows_N] = choice_N.cpu().numpy() == labels[batch.rows_N]
+            total -= float(log_q_NV.gather(1, batch.labels_N[:, None]).sum())
+    return Fidelity(None, None, None, total / teacher_positions, reliability_of(confidence, correct))
 
 
 def fidelity_of_teacher(held_out: Encoded, shard: Shard) -> Fidelity:

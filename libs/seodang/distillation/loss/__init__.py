@@ -11,6 +11,7 @@ from seodang.distillation.loss.signal import (
     Signal,
     TruncatedSignal,
 )
+from seodang.distillation.loss.spans import SpanSignal, span_loss
 
 __all__ = [
     "CandidateSignal",
@@ -21,6 +22,8 @@ __all__ = [
     "Objective",
     "SampledSignal",
     "Signal",
+    "SpanSignal",
     "TruncatedSignal",
     "distillation_loss",
+    "span_loss",
 ]

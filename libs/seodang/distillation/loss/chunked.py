@@ -59,11 +59,16 @@ def distillation_loss(
         raise InvalidInput("a divergence needs a teacher's signal: give one, or set cross_entropy_weight to 1")
     weights_N = torch.ones_like(labels_N, dtype=torch.float32) if weights_N is None else weights_N
     scale = float(weights_N.sum()) if normalizer is None else normalizer
-    chunk = chunk or min(max(_CHUNK_ELEMENTS // head_VH.shape[0], _MIN_CHUNK), _MAX_CHUNK)
+    chunk = chunk or chunk_positions(head_VH)
     parts = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
         hidden_NH, head_VH, labels_N, weights_N / scale, signal, objective, chunk
     )
     return LossParts(*parts)
+
+
+def chunk_positions(head_VH: Tensor) -> int:
+    """Positions whose logits fit a cache."""
+    return min(max(_CHUNK_ELEMENTS // head_VH.shape[0], _MIN_CHUNK), _MAX_CHUNK)
 
 
 class _ChunkedLoss(torch.autograd.Function):

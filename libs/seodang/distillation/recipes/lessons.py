@@ -1,5 +1,6 @@
 """From a recipe's kind to its lessons."""
 
+from seodang.distillation.recipes.cross_tokenizer import CrossTokenizer, CrossTokenizerOnline
 from seodang.distillation.recipes.hidden_states import HiddenStates
 from seodang.distillation.recipes.labels import Labels
 from seodang.distillation.recipes.offline import Offline
@@ -27,4 +28,6 @@ def lessons_of(recipe: Recipe, room: Room, subject: str) -> Lessons:
         case "hidden_states":
             return HiddenStates(room, recipe)
         case "cross_tokenizer":
-            raise AssertionError(f"resolving a spec refuses {recipe.kind}")
+            return CrossTokenizer(room, recipe)
+        case "cross_tokenizer_online":
+            return CrossTokenizerOnline(room, recipe, subject)

@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import torch
 
-from seodang.distillation.data import Encoded, FrozenData, TeacherTokenizer
+from seodang.distillation.data import ChatTokenizer, Encoded, FrozenData
 from seodang.distillation.folder import JobFolder
 from seodang.distillation.loss import MixedSignal, Objective, Signal
 from seodang.distillation.report import Report
@@ -21,20 +22,27 @@ from seodang.distillation.training.batches import Batch, Indices, micro_batches,
 
 @dataclass(frozen=True)
 class Room:
-    """A job's spec, data, tokenizer and teachers, whom to tell, and where the students are."""
+    """A job's spec, data, students' tokenizer and teachers, whom to tell, and where the students are."""
 
     folder: JobFolder
     spec: JobSpec
     data: FrozenData
-    tokenizer: TeacherTokenizer
+    tokenizer: ChatTokenizer
     teachers: Sequence[TeacherConnection]
     report: Report
     device: torch.device
+    vocabulary_size: int
+    """Of the students."""
 
     @property
     def train(self) -> Encoded:
-        """The training sequences."""
+        """The training sequences, as students read them."""
         return self.data.encoded["train"]
+
+    @property
+    def student_tokenizer(self) -> Path:
+        """The files of the tokenizer that students have, theirs or the teacher's."""
+        return self.folder.own_tokenizer if self.spec.tokenizer else self.folder.tokenizer
 
     def store(
         self,

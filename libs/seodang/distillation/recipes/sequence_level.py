@@ -14,7 +14,7 @@ def sequence_level(room: Room) -> Labels:
     """
     teacher = room.teachers[0]
     prompts = [example.messages for example in room.data.examples["train"]]
-    longest = int(room.train.positions.max())
+    longest = int(room.data.teacher_encoded["train"].positions.max())
     progress = room.report.progress("", len(prompts), "examples")
     file = AnswerFile(room.folder.targets("answers") / "train.jsonl", f"{teacher.identity} {room.train.sha256}")
     answers = file.complete(

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 import torch
@@ -17,7 +17,7 @@ from torch.nn import Parameter
 from seodang.base.errors import InternalFault
 from seodang.distillation.data import Encoded
 from seodang.distillation.events import CurvePoint
-from seodang.distillation.loss import HiddenSignal, Objective, Signal, distillation_loss
+from seodang.distillation.loss import HiddenSignal, Objective, Signal, SpanSignal, distillation_loss, span_loss
 from seodang.distillation.spec import Budget
 from seodang.distillation.training.batches import Batch, collate
 from seodang.distillation.training.checkpoint import Checkpoints, TrainingState
@@ -25,6 +25,7 @@ from seodang.distillation.training.matching import StateMatching
 from seodang.distillation.training.schedule import MAX_GRADIENT_NORM, learning_rate, make_optimizers
 from seodang.distillation.training.student import Student
 
+AnySignal: TypeAlias = Signal | SpanSignal
 CURVE_POINTS = 100
 _DEV_BATCH = 32
 
@@ -37,7 +38,7 @@ class Lessons(Protocol):
         """What is minimised."""
         ...
 
-    def step(self, step: int, student: Student) -> Sequence[tuple[Batch, Signal | None]]:
+    def step(self, step: int, student: Student) -> Sequence[tuple[Batch, AnySignal | None]]:
         """The batches of a step, the same whenever it is asked for the same step and student."""
         ...
 
@@ -117,7 +118,7 @@ class _Loop:
         elif self.state.step % max(1, budget.steps // CURVE_POINTS) == 0:
             self._point(rate, None)
 
-    def _accumulate(self, batches: Sequence[tuple[Batch, Signal | None]]) -> float:
+    def _accumulate(self, batches: Sequence[tuple[Batch, AnySignal | None]]) -> float:
         """Gradients of the mean loss over all positions of the step; returns that loss."""
         positions = sum(len(batch.labels_N) for batch, _ in batches)
         total = 0.0
@@ -126,14 +127,7 @@ class _Loop:
             batch = made.to(device)
             hidden_NH = trained_hidden(self._student, batch)
             here = None if signal is None else signal.to(device)
-            loss = distillation_loss(
-                hidden_NH,
-                self._student.head_VH,
-                batch.labels_N,
-                here,
-                self._training.lessons.objective,
-                normalizer=positions,
-            ).loss
+            loss = self._loss(hidden_NH, batch, here, positions)
             if self._training.matching is not None:
                 assert isinstance(here, HiddenSignal)
                 loss = loss + self._training.matching(hidden_NH, here.hidden_NH).sum() / positions
@@ -144,6 +138,12 @@ class _Loop:
                 f"{self._training.subject}: the loss of step {self.state.step + 1} is {total}: lower learning_rate"
             )
         return total
+
+    def _loss(self, hidden_NH: Tensor, batch: Batch, signal: AnySignal | None, positions: int) -> Tensor:
+        head_VH, objective = self._student.head_VH, self._training.lessons.objective
+        if isinstance(signal, SpanSignal):
+            return span_loss(hidden_NH, head_VH, batch.labels_N, signal, objective, normalizer=positions).loss
+        return distillation_loss(hidden_NH, head_VH, batch.labels_N, signal, objective, normalizer=positions).loss
 
     def _measure_and_save(self, rate: float) -> None:
         loss = dev_loss(self._student, self._training.dev)

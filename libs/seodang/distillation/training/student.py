@@ -59,7 +59,7 @@ class Student:
         return states
 
     def save(self, folder: Path, tokenizer: Path) -> None:
-        """Writes a transformers folder in bfloat16, whole or not at all, with the teacher's tokenizer files."""
+        """Writes a transformers folder in bfloat16, whole or not at all, with the files of its tokenizer."""
         dtype = self.model.dtype
         with whole_folder(folder) as partial:
             self.model.to(torch.bfloat16).save_pretrained(partial)
@@ -145,7 +145,7 @@ def _given_config(shape: ConfigShape, vocabulary_size: int, end_id: int) -> PreT
         raise InvalidInput(f"config_json: transformers knows no model_type {kind!r}", field=field)
     if body.get("vocab_size", vocabulary_size) != vocabulary_size:
         raise InvalidInput(
-            f"config_json: vocab_size={body['vocab_size']}, but the teacher's is {vocabulary_size}: leave it out",
+            f"config_json: vocab_size={body['vocab_size']}, but the vocabulary here is {vocabulary_size}: leave it out",
             field=field,
         )
     try:

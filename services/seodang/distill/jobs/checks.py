@@ -5,6 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from seodang.api.distill.v1 import job_pb2
 from seodang.base.errors import InvalidInput
 from seodang.distill.jobs.licenses import check_license
@@ -14,6 +16,7 @@ from seodang.distill.jobs.teachers import check_teachers
 from seodang.distillation import CORPORA, JobSpec, spec_from_proto
 from seodang.distillation.data import gather
 from seodang.distillation.spec import ConfigShape
+from seodang.distillation.tokenizer_files import vocabulary_of
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,24 @@ class SpecChecks:
         await asyncio.to_thread(self._check_data, spec.data, resolved)
         by_field = {f"spec.teachers[{index}]": teacher for index, teacher in enumerate(spec.teachers)}
         models = await check_teachers(by_field, self._settings.teacher_address, resolved)
+        vocabulary_size = models[0].vocabulary_size
+        if resolved.tokenizer:
+            vocabulary_size = await asyncio.to_thread(vocabulary_of, Path(resolved.tokenizer))
         if isinstance(resolved.shape, ConfigShape):
-            await check_config(resolved.shape.config_json, models[0].vocabulary_size)
+            await check_config(resolved.shape.config_json, vocabulary_size)
 
     def resolve(self, spec: job_pb2.JobSpec) -> JobSpec:
-        """The spec as a worker gets it: without open defaults, a data file by its absolute path."""
+        """The spec as a worker gets it: without open defaults, files and folders by their absolute paths."""
         if spec.data.WhichOneof("source") == "file":
             absolute = job_pb2.JobSpec()
             absolute.CopyFrom(spec)
             absolute.data.file = str(self._data_file(spec.data.file))
             spec = absolute
-        return spec_from_proto(spec, self._settings.teacher_address)
+        resolved = spec_from_proto(spec, self._settings.teacher_address)
+        if resolved.tokenizer:
+            folder = self._folder(resolved.tokenizer, "spec.shape.tokenizer")
+            resolved = msgspec.structs.replace(resolved, tokenizer=str(folder))
+        return resolved
 
     def _check_data(self, data: job_pb2.DataSpec, resolved: JobSpec) -> None:
         match data.WhichOneof("source"):
@@ -70,14 +80,28 @@ class SpecChecks:
                 )
 
     def _data_file(self, name: str) -> Path:
-        """The file below one of the roots; a link out of them leads nowhere."""
+        found = self._below_roots(name)
+        if found is None or not found.is_file():
+            raise InvalidInput(f"no data file {name!r} {self._roots()}", field="spec.data.file")
+        return found
+
+    def _folder(self, name: str, field: str) -> Path:
+        found = self._below_roots(name)
+        if found is None or not found.is_dir():
+            raise InvalidInput(f"no folder {name!r} {self._roots()}", field=field)
+        return found
+
+    def _below_roots(self, name: str) -> Path | None:
+        """What is there below one of the roots; a link out of them leads nowhere."""
         for root in self._settings.data_roots:
             path = (root / name.replace("\0", "")).resolve()
-            if path.is_relative_to(root.resolve()) and path.is_file():
+            if path.is_relative_to(root.resolve()) and path.exists():
                 return path
+        return None
+
+    def _roots(self) -> str:
         roots = ", ".join(str(root) for root in self._settings.data_roots)
-        where = f"below {roots}" if roots else "because SEODANG_DISTILL_DATA_ROOTS names no folder on this server"
-        raise InvalidInput(f"no data file {name!r} {where}", field="spec.data.file")
+        return f"below {roots}" if roots else "because SEODANG_DISTILL_DATA_ROOTS names no folder on this server"
 
 
 def _check_corpus(data: job_pb2.DataSpec) -> None:

@@ -89,6 +89,8 @@ def _ancestors(job: Job, result: JobResult) -> list[Node]:
     made = result.lineage
     asked = json_format.MessageToJson(job.spec.recipe, preserving_proto_field_name=True, indent=None)
     recipe = {"spec_sha256": made.spec_sha256, "seed": str(made.seed), "recipe": asked}
+    if made.student_tokenizer_sha256:
+        recipe["student_tokenizer_sha256"] = made.student_tokenizer_sha256
     return [
         *(Node(_identity(each.model, each.weights_sha256), NodeKind.TEACHER, _facts(each)) for each in made.teachers),
         Node(_identity(made.data.source, made.data.sha256), NodeKind.DATA, _facts(made.data)),

@@ -290,14 +290,21 @@ Global___DataSpec: _TypeAlias = DataSpec  # noqa: Y015
 
 @_typing.final
 class StudentShape(_message.Message):
-    """The student's architecture; it always has the teacher's tokenizer unless the recipe crosses tokenizers."""
+    """The student's architecture. It has the teacher's tokenizer unless `tokenizer` names another."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DENSE_FIELD_NUMBER: _builtins.int
     CONFIG_JSON_FIELD_NUMBER: _builtins.int
+    TOKENIZER_FIELD_NUMBER: _builtins.int
     config_json: _builtins.str
     """config.json of any transformers causal language model, as JSON text."""
+    tokenizer: _builtins.str
+    """A folder below one of the server's data roots with the tokenizer of the students: tokenizer.json with its chat
+    template, a byte-level BPE or SentencePiece that keeps every byte of a text. Student and baselines all have it, so
+    their recipes must be KIND_CROSS_TOKENIZER, KIND_CROSS_TOKENIZER_ONLINE, KIND_SEQUENCE_LEVEL or KIND_NO_TEACHER.
+    Empty takes the teacher's.
+    """
     @_builtins.property
     def dense(self) -> Global___DenseShape:
         """A small decoder of the LFM2 family."""
@@ -307,10 +314,11 @@ class StudentShape(_message.Message):
         *,
         dense: Global___DenseShape | None = ...,
         config_json: _builtins.str = ...,
+        tokenizer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config_json", b"config_json", "dense", b"dense", "shape", b"shape"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_json", b"config_json", "dense", b"dense", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_json", b"config_json", "dense", b"dense", "shape", b"shape", "tokenizer", b"tokenizer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_shape: _TypeAlias = _typing.Literal["dense", "config_json"]  # noqa: Y015
     _WhichOneofArgType_shape: _TypeAlias = _typing.Literal["shape", b"shape"]  # noqa: Y015
@@ -393,7 +401,14 @@ class Recipe(_message.Message):
         the teacher's: their cosine distance is added to the loss. One teacher; the target is `hidden`.
         """
         KIND_CROSS_TOKENIZER: Recipe._Kind.ValueType  # 7
-        """The student has another tokenizer."""
+        """The students have a tokenizer of their own, which `shape.tokenizer` names. The teacher scores the text of the data
+        once into the target store; a student learns to give each span of an answer, the shortest pieces that are whole
+        tokens of both tokenizers, the probability that the teacher gives it (approximate likelihood matching). The
+        divergence is of two outcomes, this span or any other; `temperature` defaults to 100. Measured are scores,
+        cross-entropy and calibration, but nothing that compares token by token: `gate.max_forward_kl` is refused.
+        """
+        KIND_CROSS_TOKENIZER_ONLINE: Recipe._Kind.ValueType  # 8
+        """The same, but the teacher scores each step's text while the student trains."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """Which procedure."""
@@ -415,7 +430,14 @@ class Recipe(_message.Message):
     the teacher's: their cosine distance is added to the loss. One teacher; the target is `hidden`.
     """
     KIND_CROSS_TOKENIZER: Recipe.Kind.ValueType  # 7
-    """The student has another tokenizer."""
+    """The students have a tokenizer of their own, which `shape.tokenizer` names. The teacher scores the text of the data
+    once into the target store; a student learns to give each span of an answer, the shortest pieces that are whole
+    tokens of both tokenizers, the probability that the teacher gives it (approximate likelihood matching). The
+    divergence is of two outcomes, this span or any other; `temperature` defaults to 100. Measured are scores,
+    cross-entropy and calibration, but nothing that compares token by token: `gate.max_forward_kl` is refused.
+    """
+    KIND_CROSS_TOKENIZER_ONLINE: Recipe.Kind.ValueType  # 8
+    """The same, but the teacher scores each step's text while the student trains."""
 
     class _Divergence:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -452,7 +474,9 @@ class Recipe(_message.Message):
     cross_entropy_weight: _builtins.float
     """Share of the hard-label cross-entropy in the loss, 0 to 1; the rest is the divergence. Default 0."""
     temperature: _builtins.float
-    """Temperature of teacher and student distributions. Default 1."""
+    """Temperature of teacher and student distributions. Default 1; of the kinds that cross tokenizers 100, where the
+    probabilities of spans are taken to the power of one over it.
+    """
     @_builtins.property
     def target(self) -> Global___TargetSpec: ...
     def __init__(
@@ -916,9 +940,10 @@ class Measurement(_message.Message):
     """Name of the metric, such as "exact tool call"."""
     examples: _builtins.int
     forward_kl: _builtins.float
-    """Mean over held-out positions, in nats; unset for the teacher."""
+    """Mean over held-out positions, in nats; unset for the teacher, and for students with another tokenizer."""
     top1_agreement: _builtins.float
     cross_entropy: _builtins.float
+    """Of the right answers, in nats a position of the teacher's: students with another tokenizer are comparable with it."""
     draft_acceptance: _builtins.float
     """Probability that the teacher accepts a token which this student drafts for it in speculative sampling, 0 to 1:
     the mean of the sum of min(p, q) over the vocabulary. Unset for the teacher.

@@ -1,0 +1,73 @@
+"""The beginning of a job: tokenizers and data, from its folder or made now."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from seodang.base.errors import Unsupported
+from seodang.distillation.data import ChatTokenizer, Reader, freeze, gather, open_frozen
+from seodang.distillation.folder import JobFolder, whole_folder
+from seodang.distillation.recipes import Room
+from seodang.distillation.report import Report
+from seodang.distillation.spec import JobSpec
+from seodang.distillation.teacher import TeacherConnection
+from seodang.distillation.tokenizer_files import copy_tokenizer, tokenizer_sha256, vocabulary_of
+from seodang.distillation.training import context_limit
+
+
+def prepare(
+    folder: JobFolder, spec: JobSpec, teachers: Sequence[TeacherConnection], report: Report, device: torch.device
+) -> Room:
+    """What every recipe works with.
+
+    Raises:
+        Unsupported: teachers that cannot be mixed.
+        Conflict: a tokenizer changed since the job began.
+        InvalidInput: the data or the students' tokenizer do not serve.
+    """
+    _check_alike(teachers)
+    identity = teachers[0].identity
+    context_tokens = min(teacher.identity.context_tokens for teacher in teachers)
+    student_context = min(context_limit(spec.shape) or context_tokens, context_tokens)
+    teacher = Reader(_teacher_tokenizer(folder, teachers[0]), identity.tokenizer_sha256, context_tokens)
+    student = _student_reader(folder, spec, student_context)
+    if not (folder.data / "manifest.json").exists():
+        shared = Reader(teacher.tokenizer, teacher.sha256, student_context) if student is None else teacher
+        freeze(folder.data, gather(spec.data, spec.seed), shared, student)
+    data = open_frozen(folder.data, teacher.sha256, "" if student is None else student.sha256)
+    tokenizer = (student or teacher).tokenizer
+    vocabulary_size = identity.vocabulary_size if student is None else vocabulary_of(folder.own_tokenizer)
+    return Room(folder, spec, data, tokenizer, teachers, report, device, vocabulary_size)
+
+
+def _check_alike(teachers: Sequence[TeacherConnection]) -> None:
+    first = teachers[0].identity
+    for other in (teacher.identity for teacher in teachers[1:]):
+        for name in ("tokenizer_sha256", "vocabulary_size"):
+            one, two = str(getattr(first, name)), str(getattr(other, name))
+            if one != two:
+                raise Unsupported(
+                    f"{first.model} and {other.model} differ in {name} ({one[:12]}, {two[:12]}): mixing is by token, "
+                    "so teachers need one tokenizer and chat template, and one width of vocabulary"
+                )
+
+
+def _teacher_tokenizer(folder: JobFolder, teacher: TeacherConnection) -> ChatTokenizer:
+    if folder.tokenizer.exists():
+        teacher.check_tokenizer(folder.tokenizer)
+    else:
+        with whole_folder(folder.tokenizer) as partial:
+            teacher.fetch_tokenizer(partial)
+    return ChatTokenizer(folder.tokenizer)
+
+
+def _student_reader(folder: JobFolder, spec: JobSpec, context_tokens: int) -> Reader | None:
+    """How students read; None if as the teacher does."""
+    if not spec.tokenizer:
+        return None
+    if not folder.own_tokenizer.exists():
+        vocabulary_of(Path(spec.tokenizer))
+        copy_tokenizer(Path(spec.tokenizer), folder.own_tokenizer)
+    tokenizer = ChatTokenizer(folder.own_tokenizer, "the student's")
+    return Reader(tokenizer, tokenizer_sha256(folder.own_tokenizer), context_tokens)
