@@ -118,9 +118,10 @@ def _tokenizer(folder: Path, lineage: Lineage) -> Check:
     whose = "its own" if lineage.student_tokenizer_sha256 else f"that of {teacher.model}"
     found = tokenizer_sha256(folder)
     if found != expected:
+        owner = "the student" if lineage.student_tokenizer_sha256 else teacher.model
         return _failed(
             "tokenizer",
-            f"the tokenizer files make {found[:12]}…, but {LINEAGE} says that it is {whose}, {expected[:12]}…",
+            f"the tokenizer files make {found[:12]}…, but {LINEAGE} says that {owner} had {expected[:12]}…",
         )
     return _holds("tokenizer", f"{whose}, {found[:16]}")
 

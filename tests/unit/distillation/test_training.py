@@ -268,7 +268,7 @@ def test_a_saved_student_is_a_transformers_folder(tmp_path: Path) -> None:
         ("[]", InvalidInput, "JSON object"),
         ('{"hidden_size": 8}', InvalidInput, "no model_type None"),
         ('{"model_type": "no-such"}', InvalidInput, "knows no model_type"),
-        ('{"model_type": "llama", "vocab_size": 99}', InvalidInput, "the teacher's is 24"),
+        ('{"model_type": "llama", "vocab_size": 99}', InvalidInput, "the vocabulary here is 24"),
         (
             '{"model_type": "gemma2", "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16,'
             '"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "final_logit_softcapping": 0.01,'
