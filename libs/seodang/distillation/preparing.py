@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 
 from seodang.base.errors import Unsupported
-from seodang.distillation.data import ChatTokenizer, Reader, freeze, gather, open_frozen
+from seodang.distillation.data import ChatTokenizer, Gathered, Reader, freeze, gather, open_frozen
 from seodang.distillation.folder import JobFolder, whole_folder
+from seodang.distillation.labelling import answered
 from seodang.distillation.recipes import Room
 from seodang.distillation.report import Report
-from seodang.distillation.spec import JobSpec
+from seodang.distillation.spec import DatasetSource, JobSpec
 from seodang.distillation.teacher import TeacherConnection
 from seodang.distillation.tokenizer_files import copy_tokenizer, tokenizer_sha256, vocabulary_of
 from seodang.distillation.training import context_limit
@@ -34,11 +35,26 @@ def prepare(
     student = _student_reader(folder, spec, student_context)
     if not (folder.data / "manifest.json").exists():
         shared = Reader(teacher.tokenizer, teacher.sha256, student_context) if student is None else teacher
-        freeze(folder.data, gather(spec.data, spec.seed), shared, student)
+        freeze(folder.data, _gathered(folder, spec, teachers[0], shared), shared, student)
     data = open_frozen(folder.data, teacher.sha256, "" if student is None else student.sha256)
     tokenizer = (student or teacher).tokenizer
     vocabulary_size = identity.vocabulary_size if student is None else vocabulary_of(folder.own_tokenizer)
     return Room(folder, spec, data, tokenizer, teachers, report, device, vocabulary_size)
+
+
+def _gathered(folder: JobFolder, spec: JobSpec, teacher: TeacherConnection, reader: Reader) -> Gathered:
+    """The examples; those of captured traffic with the teacher's answers in place of what people got."""
+    gathered = gather(spec.data, spec.seed)
+    if not isinstance(spec.data.source, DatasetSource):
+        return gathered
+    claim = f"{teacher.identity} {spec.data}"
+    return answered(
+        gathered,
+        lambda example: len(reader.tokenizer.prompt(example.messages)) < reader.context_tokens,
+        teacher.answers,
+        folder.data / "answers.jsonl",
+        claim,
+    )
 
 
 def _check_alike(teachers: Sequence[TeacherConnection]) -> None:

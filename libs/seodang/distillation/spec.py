@@ -74,10 +74,36 @@ class FileSource(Tagged, frozen=True, kw_only=True, tag="file"):
     path: str
 
 
+CAPTURED_LICENSE: Final = "LicenseRef-Consented-Traffic"
+"""SPDX; what it allows is what the people behind the traffic agreed to."""
+
+
+class Captured(Record, frozen=True, kw_only=True):
+    """What is told of a version of captured traffic wherever it went into a student."""
+
+    sha256: str
+    """Of the file of prompts."""
+    interactions: int
+    prompts: int
+    """Different ones among the interactions."""
+    first_time: str
+    """ISO 8601, like ``last_time``."""
+    last_time: str
+    models: tuple[str, ...]
+    """Who answered."""
+    consents: tuple[str, ...]
+    """What the people behind the traffic had agreed to."""
+    redactions: dict[str, int]
+    """Pieces of personal data that were replaced, by kind."""
+
+
 class DatasetSource(Tagged, frozen=True, kw_only=True, tag="dataset"):
-    """Examples of a captured dataset version, "datasets/{dataset}/versions/{version}"."""
+    """Prompts of a captured dataset version, "datasets/{dataset}/versions/{version}", which the teacher answers."""
 
     version: str
+    path: str = ""
+    """The server's file of it; whoever runs the job fills it in, and ``captured`` too."""
+    captured: Captured | None = None
 
 
 class Data(Record, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from seodang.distillation.catalogue import find_corpus
 from seodang.distillation.result import Measurement
-from seodang.distillation.spec import STUDENT, TEACHER, CorpusSource, Data, JobSpec, Recipe
+from seodang.distillation.spec import STUDENT, TEACHER, Captured, CorpusSource, Data, DatasetSource, JobSpec, Recipe
 from seodang.provenance.record import Provenance
 
 
@@ -31,7 +31,8 @@ def render_card(provenance: Provenance, spec: JobSpec) -> str:
 def _front_matter(provenance: Provenance, spec: JobSpec) -> list[str]:
     student = _subject(provenance, STUDENT)
     metrics = [{"type": student.metric, "value": round(student.task_score, 6)}]
-    dataset = {"name": provenance.lineage.data.source, "type": provenance.lineage.data.source.partition(":")[2]}
+    source = provenance.lineage.data.source
+    dataset = {"name": source, "type": source.partition(":")[2] or source}
     result = {"task": {"type": "text-generation"}, "dataset": dataset, "metrics": metrics}
     fields: dict[str, Any] = {
         "library_name": "transformers",
@@ -124,6 +125,18 @@ def _sources(data: Data) -> Iterator[str]:
         for source in find_corpus(data.source.name).sources:
             if data.language in ("", source.language):
                 yield f"    - {source.name}, {source.language}, {source.license}"
+    elif isinstance(data.source, DatasetSource) and data.source.captured is not None:
+        yield from _captured(data.source.captured)
+
+
+def _captured(captured: Captured) -> Iterator[str]:
+    pieces = ", ".join(f"{count:,} {kind}" for kind, count in sorted(captured.redactions.items())) or "none found"
+    yield "    - Captured traffic: what people asked a student, kept with their consent; the teacher gave the answers"
+    yield f"    - Consent: {'; '.join(captured.consents)}"
+    models = ", ".join(captured.models)
+    yield f"    - {captured.interactions:,} exchanges with {models}: {captured.prompts:,} different prompts"
+    yield f"    - From {captured.first_time} to {captured.last_time}; personal data replaced: {pieces}"
+    yield f"    - Frozen prompts: sha256 `{captured.sha256}`"
 
 
 def _recipe(spec: JobSpec, tokenizer_sha256: str) -> list[str]:

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 
 from seodang.api.distill.v1 import job_pb2
 from seodang.base.errors import Conflict, InvalidInput
-from seodang.distillation.spec import FileSource, JobSpec, resolve
+from seodang.distillation.spec import DatasetSource, FileSource, JobSpec, resolve
 from seodang.distillation.wire import spec_from_proto
 from seodang.provenance.files import RECORD
 from seodang.provenance.record import Provenance
@@ -59,7 +59,7 @@ def _compare_spec(asked: job_pb2.JobSpec, spec: JobSpec) -> Iterator[str]:
         return
     # Both sides go through the same code, so that a default that came later is the same on both.
     ours, theirs = msgspec.to_builtins(resolve(spec)), msgspec.to_builtins(resolved)
-    if _same_file(spec.data.source, resolved.data.source):
+    if _same_data(spec.data.source, resolved.data.source):
         theirs["data"]["source"] = ours["data"]["source"]
     if _same_path(spec.tokenizer, resolved.tokenizer):
         theirs["tokenizer"] = ours["tokenizer"]
@@ -67,8 +67,13 @@ def _compare_spec(asked: job_pb2.JobSpec, spec: JobSpec) -> Iterator[str]:
         yield from _compare(f"spec.{name}", theirs[name], value)
 
 
-def _same_file(signed: object, asked: object) -> bool:
-    return isinstance(signed, FileSource) and isinstance(asked, FileSource) and _same_path(signed.path, asked.path)
+def _same_data(signed: object, asked: object) -> bool:
+    """Whether a source that the server found for its worker is the one that was asked for by name."""
+    if isinstance(signed, DatasetSource) and isinstance(asked, DatasetSource):
+        return signed.version == asked.version
+    if isinstance(signed, FileSource) and isinstance(asked, FileSource):
+        return _same_path(signed.path, asked.path)
+    return False
 
 
 def _same_path(absolute: str, asked: str) -> bool:

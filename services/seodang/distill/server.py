@@ -5,8 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from seodang.api.capture.v1 import capture_pb2, capture_pb2_grpc
 from seodang.api.distill.v1 import distill_pb2, distill_pb2_grpc
 from seodang.api.registry.v1 import registry_pb2, registry_pb2_grpc
+from seodang.distill.capture.files import DatasetFiles
+from seodang.distill.capture.pseudonym_key import open_or_make_pseudonyms
+from seodang.distill.capture.service import CaptureService
+from seodang.distill.capture.servicer import CaptureServicer
 from seodang.distill.clock import utc_now
 from seodang.distill.database.ownership import owned_folder
 from seodang.distill.database.unit_of_work import open_database
@@ -41,7 +46,10 @@ async def running_server(settings: DistillSettings) -> AsyncIterator[MeshServer]
         files = VersionFiles(settings.state_dir / "registry")
         await asyncio.to_thread(files.clean)
         key = await asyncio.to_thread(_signing_key, settings)
-        allowed = CheckSettings(settings.teacher_address, settings.data_roots, settings.allowed_licenses)
+        datasets = DatasetFiles(settings.state_dir / "datasets")
+        pseudonyms = await asyncio.to_thread(open_or_make_pseudonyms, settings.state_dir / "pseudonym.key")
+        capture = CaptureService(database, datasets, pseudonyms, settings.capture_tenant_bytes)
+        allowed = CheckSettings(settings.teacher_address, settings.data_roots, settings.allowed_licenses, datasets)
         checks = SpecChecks(allowed)
         parts = RunParts(
             database=database,
@@ -56,10 +64,10 @@ async def running_server(settings: DistillSettings) -> AsyncIterator[MeshServer]
         )
         supervisor = Supervisor(database, parts, settings.parallel_jobs)
         jobs = JobService(database, feed, checks, supervisor)
-        await stack.enter_async_context(_working(supervisor))
+        await stack.enter_async_context(_working(supervisor, capture))
         config = ServerConfig(host=settings.host, port=settings.port, grace_s=settings.grace_s)
         server = await stack.enter_async_context(
-            MeshServer("distill", _mounts(jobs, RegistryService(database, files)), config)
+            MeshServer("distill", _mounts(jobs, RegistryService(database, files), capture), config)
         )
         # Watchers would keep the server from draining, so they are told to go first.
         stack.callback(feed.close)
@@ -73,8 +81,13 @@ def _signing_key(settings: DistillSettings) -> SigningKey:
     return SigningKey.open_or_make(settings.state_dir / "signing-key.pem")
 
 
-def _mounts(jobs: JobService, registry: RegistryService) -> list[Mount]:
+def _mounts(jobs: JobService, registry: RegistryService, capture: CaptureService) -> list[Mount]:
     return [
+        Mount(
+            CaptureServicer(capture),
+            capture_pb2_grpc.add_CaptureServiceServicer_to_server,
+            capture_pb2.DESCRIPTOR.services_by_name["CaptureService"].full_name,
+        ),
         Mount(
             DistillationServicer(jobs),
             distill_pb2_grpc.add_DistillationServiceServicer_to_server,
@@ -89,9 +102,10 @@ def _mounts(jobs: JobService, registry: RegistryService) -> list[Mount]:
 
 
 @asynccontextmanager
-async def _working(supervisor: Supervisor) -> AsyncIterator[None]:
-    # If the supervisor fails, the group cancels whoever is inside: a server without workers must not look healthy.
+async def _working(supervisor: Supervisor, capture: CaptureService) -> AsyncIterator[None]:
+    # If one of them fails, the group cancels whoever is inside: a server without workers must not look healthy.
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(supervisor.run())
+        tasks = [group.create_task(supervisor.run()), group.create_task(capture.keep_forgetting())]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()

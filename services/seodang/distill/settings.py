@@ -34,6 +34,8 @@ class DistillSettings(Settings):
     """Folders whose JSON-lines files a job may name, as a JSON list; none means that jobs name corpora only."""
     allowed_licenses: frozenset[str] = frozenset()
     """SPDX identifiers that allow training beside the permissive ones, as a JSON list: ``["LicenseRef-Own"]``."""
+    capture_tenant_bytes: Annotated[int, Field(ge=0)] = 256 * 2**20
+    """Captured traffic that is kept of one tenant; what comes beyond is dropped."""
     parallel_jobs: Annotated[int, Field(ge=1, le=64)] = 1
     """Jobs that run at the same time; the others wait in the queue."""
     worker_command: Annotated[tuple[str, ...], Field(min_length=1)] = (sys.executable, "-m", "seodang.distillation")

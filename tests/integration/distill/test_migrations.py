@@ -34,11 +34,11 @@ async def test_the_migrations_make_the_tables_that_the_code_expects(engine: Asyn
 
 
 async def test_migrating_again_changes_nothing(engine: AsyncEngine) -> None:
-    assert await migrate(engine) == await migrate(engine) == "r0001"
+    assert await migrate(engine) == await migrate(engine) == "r0002"
 
 
 async def test_two_servers_that_start_at_once_migrate_once(engine: AsyncEngine) -> None:
-    assert set(await asyncio.gather(*(migrate(engine) for _ in range(4)))) == {"r0001"}
+    assert set(await asyncio.gather(*(migrate(engine) for _ in range(4)))) == {"r0002"}
 
 
 async def test_a_migration_can_be_taken_back(engine: AsyncEngine) -> None:
@@ -47,7 +47,7 @@ async def test_a_migration_can_be_taken_back(engine: AsyncEngine) -> None:
         await connection.run_sync(lambda sync: command.downgrade(config_for(sync), "base"))
     async with engine.connect() as connection:
         assert await connection.run_sync(lambda sync: inspect(sync).get_table_names()) == ["alembic_version"]
-    assert await migrate(engine) == "r0001"
+    assert await migrate(engine) == "r0002"
 
 
 async def test_a_database_of_a_newer_version_is_refused(engine: AsyncEngine) -> None:

@@ -134,7 +134,7 @@ def test_the_migrations_can_be_run_alone(database_url: str) -> None:
         [sys.executable, "-m", "seodang.distill", "migrate"],
         env={"SEODANG_DISTILL_DATABASE_URL": database_url}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "the database is at revision r0001\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "the database is at revision r0002\n"), done.stderr
 
 
 async def test_a_job_goes_on_through_a_crash_of_its_database(settings: DistillSettings, start: Start) -> None:

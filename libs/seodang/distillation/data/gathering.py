@@ -1,5 +1,6 @@
-"""Where a job's examples come from: a corpus mixed from its sources, or a file of the caller's."""
+"""Where a job's examples come from: a corpus mixed from its sources, a file of the caller's, or captured traffic."""
 
+import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -7,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from seodang.base.errors import InvalidInput, NotFound, Unsupported
+from seodang.base.errors import Conflict, InvalidInput, NotFound
 from seodang.distillation.catalogue import Corpus, Source, Task, find_corpus
 from seodang.distillation.data.noise import noised
-from seodang.distillation.spec import CorpusSource, Data, FileSource
+from seodang.distillation.spec import CAPTURED_LICENSE, CorpusSource, Data, DatasetSource, FileSource
 from seodang.tasks import Example, Message, Role
 
 DEV_SHARE: Final = 0.05
@@ -39,16 +40,16 @@ def gather(data: Data, seed: int) -> Gathered:
     Whether the licence permits training was for whoever accepted the job to check.
 
     Raises:
-        NotFound: an unknown corpus, a missing file, or a corpus whose files are missing.
+        NotFound: an unknown corpus, a missing file, a withdrawn dataset, or a corpus whose files are missing.
         InvalidInput: a malformed file, or too few examples.
-        Unsupported: a captured dataset, which is not served yet.
+        Conflict: a captured dataset that is not what was frozen.
     """
     if isinstance(data.source, CorpusSource):
         gathered = _from_corpus(find_corpus(data.source.name), data, seed)
     elif isinstance(data.source, FileSource):
         gathered = _from_file(Path(data.source.path), data, seed)
     else:
-        raise Unsupported(f"{data.source.version}: this version distils from corpora and files only")
+        gathered = _from_dataset(data.source, data, seed)
     if data.noised_copies and gathered.task in (Task.MISSION, Task.GROUNDED):
         raise InvalidInput(
             f"{gathered.source}: a noised prompt would say something else than its scene or passages do: set "
@@ -102,13 +103,29 @@ def _from_file(path: Path, data: Data, seed: int) -> Gathered:
         raise InvalidInput("data from a file need their SPDX licence: set data.license", field="spec.data.license")
     if not path.is_file():
         raise NotFound(f"no data file {path}: put it there, or name another")
+    return _from_lines(path, data, seed, f"file:{path.name}", data.license)
+
+
+def _from_dataset(source: DatasetSource, data: Data, seed: int) -> Gathered:
+    """Captured prompts. Their answers are those that people got; a job has its teacher answer instead."""
+    path = Path(source.path)
+    if not source.path or source.captured is None or not path.is_file():
+        raise NotFound(f"{source.version} is not on this server, or was withdrawn: freeze the dataset anew")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != source.captured.sha256:
+        raise Conflict(
+            f"{path} is not what was frozen as {source.version}: freeze the dataset anew", reason="DATA_CHANGED"
+        )
+    return _from_lines(path, data, seed, source.version, CAPTURED_LICENSE)
+
+
+def _from_lines(path: Path, data: Data, seed: int, source: str, spdx: str) -> Gathered:
     every = [example for example in _read_lines(path) if data.language in ("", example.language)]
     random.Random(f"{seed} {path.name}").shuffle(every)
     held_out = min(data.eval_examples or max(1, int(len(every) * _FILE_EVAL_SHARE)), len(every) // 2)
     train = every[held_out:]
     if data.train_examples:
         train = train[: data.train_examples + _dev_count(data.train_examples)]
-    return _divided(train, every[:held_out], f"file:{path.name}", data.license, Task.EXACT)
+    return _divided(train, every[:held_out], source, spdx, Task.EXACT)
 
 
 def _read_lines(path: Path) -> Iterator[Example]:

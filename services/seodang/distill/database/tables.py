@@ -132,3 +132,82 @@ class AliasRow(Base):
     model: Mapped[str] = mapped_column(String(64), primary_key=True)
     alias: Mapped[str] = mapped_column(String(64), primary_key=True)
     move_id: Mapped[int] = mapped_column(ForeignKey("alias_moves.id"), unique=True)
+
+
+class CapturePolicyRow(Base):
+    """What may be kept of a tenant."""
+
+    __tablename__ = "capture_policies"
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    enabled: Mapped[bool]
+    sample_rate: Mapped[float]
+    retention_days: Mapped[int]
+    consent: Mapped[str] = mapped_column(Text)
+
+
+class CaptureRefusalRow(Base):
+    """A subject of whom nothing is kept."""
+
+    __tablename__ = "capture_refusals"
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
+class InteractionRow(Base):
+    """A captured exchange, redacted; messages and redactions are JSON."""
+
+    __tablename__ = "interactions"
+    __table_args__ = (
+        Index(None, "tenant", "subject"),
+        Index(None, "tenant", "time"),
+        Index(None, "tenant", "bytes"),
+        Index(None, "dataset", "prompt_sha256"),
+    )
+
+    id: Mapped[int] = mapped_column(_RowNumber, primary_key=True)
+    exchange: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str] = mapped_column(String(64))
+    dataset: Mapped[str] = mapped_column(String(64))
+    model: Mapped[str] = mapped_column(String(256))
+    time: Mapped[datetime]
+    prompt_sha256: Mapped[str] = mapped_column(String(64))
+    messages: Mapped[str] = mapped_column(Text)
+    answer: Mapped[str] = mapped_column(Text)
+    redactions: Mapped[str] = mapped_column(Text)
+    consent: Mapped[str] = mapped_column(Text)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class DatasetVersionRow(Base):
+    """A frozen version of a dataset; ``facts`` is JSON."""
+
+    __tablename__ = "dataset_versions"
+    __table_args__ = (UniqueConstraint("dataset", "number"),)
+
+    id: Mapped[int] = mapped_column(_RowNumber, primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(64))
+    number: Mapped[int]
+    request_id: Mapped[str | None] = mapped_column(String(128), unique=True)
+    interactions: Mapped[int] = mapped_column(BigInteger)
+    prompts: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    create_time: Mapped[datetime]
+    expire_time: Mapped[datetime | None]
+    first_time: Mapped[datetime]
+    last_time: Mapped[datetime]
+    facts: Mapped[str] = mapped_column(Text)
+    withdrawn: Mapped[bool]
+
+
+class DatasetSubjectRow(Base):
+    """A subject of whom a version holds something."""
+
+    __tablename__ = "dataset_subjects"
+    __table_args__ = (Index(None, "tenant", "subject"),)
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id"), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)

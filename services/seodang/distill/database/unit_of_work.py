@@ -11,7 +11,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from seodang.base.errors import Unavailable
-from seodang.distill.database.engine import for_writing, open_engine
+from seodang.distill.capture.repository import CaptureRepository, DatasetRepository
+from seodang.distill.database.engine import for_writing, open_engine, wipe
 from seodang.distill.database.migrate import migrate
 from seodang.distill.database.ownership import owned_database
 from seodang.distill.jobs.repository import CurveRepository, JobRepository
@@ -30,6 +31,8 @@ class UnitOfWork:
     curves: CurveRepository
     versions: VersionRepository
     aliases: AliasRepository
+    captures: CaptureRepository
+    datasets: DatasetRepository
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -40,6 +43,8 @@ class UnitOfWork:
         self.curves = CurveRepository(self._session)
         self.versions = VersionRepository(self._session)
         self.aliases = AliasRepository(self._session)
+        self.captures = CaptureRepository(self._session)
+        self.datasets = DatasetRepository(self._session)
         return self
 
     async def __aexit__(
@@ -69,6 +74,10 @@ class Database:
     def write(self) -> UnitOfWork:
         """A unit of work that may change things."""
         return UnitOfWork(self._write_engine)
+
+    async def wipe(self) -> None:
+        """Takes what was deleted off the disk too, as far as the database lets itself be told."""
+        await wipe(self._engine)
 
 
 @asynccontextmanager

@@ -9,13 +9,14 @@ import msgspec
 
 from seodang.api.distill.v1 import job_pb2
 from seodang.base.errors import InvalidInput
+from seodang.distill.capture.files import DatasetFiles
 from seodang.distill.jobs.licenses import check_license
 from seodang.distill.jobs.limits import check_limits
 from seodang.distill.jobs.shape import check_config
 from seodang.distill.jobs.teachers import check_teachers
 from seodang.distillation import CORPORA, JobSpec, spec_from_proto
 from seodang.distillation.data import gather
-from seodang.distillation.spec import ConfigShape
+from seodang.distillation.spec import ConfigShape, DatasetSource
 from seodang.distillation.tokenizer_files import vocabulary_of
 
 
@@ -26,6 +27,7 @@ class CheckSettings:
     teacher_address: str
     data_roots: tuple[Path, ...]
     allowed_licenses: Collection[str]
+    datasets: DatasetFiles
 
 
 class SpecChecks:
@@ -54,7 +56,11 @@ class SpecChecks:
             await check_config(resolved.shape.config_json, vocabulary_size)
 
     def resolve(self, spec: job_pb2.JobSpec) -> JobSpec:
-        """The spec as a worker gets it: without open defaults, files and folders by their absolute paths."""
+        """The spec as a worker gets it: without open defaults, files and folders by their absolute paths.
+
+        Raises:
+            InvalidInput: a field is out of range, or there is no such file or captured version.
+        """
         if spec.data.WhichOneof("source") == "file":
             absolute = job_pb2.JobSpec()
             absolute.CopyFrom(spec)
@@ -64,6 +70,10 @@ class SpecChecks:
         if resolved.tokenizer:
             folder = self._folder(resolved.tokenizer, "spec.shape.tokenizer")
             resolved = msgspec.structs.replace(resolved, tokenizer=str(folder))
+        if isinstance(resolved.data.source, DatasetSource):
+            source = self._settings.datasets.source(resolved.data.source.version)
+            data = msgspec.structs.replace(resolved.data, source=source)
+            resolved = msgspec.structs.replace(resolved, data=data)
         return resolved
 
     def _check_data(self, data: job_pb2.DataSpec, resolved: JobSpec) -> None:
@@ -74,10 +84,7 @@ class SpecChecks:
                 check_license(data.license, self._settings.allowed_licenses, "spec.data.license")
                 gather(resolved.data, resolved.seed)
             case _:
-                raise InvalidInput(
-                    f"no captured dataset {data.dataset_version!r} on this server: name a corpus or a file",
-                    field="spec.data.dataset_version",
-                )
+                gather(resolved.data, resolved.seed)
 
     def _data_file(self, name: str) -> Path:
         found = self._below_roots(name)
