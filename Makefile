@@ -29,8 +29,8 @@ test: env ## All tests.
 	@infra/require.sh test
 	@$(RUN) -m pytest
 
-test-vllm: env ## Students in the real vLLM, which it installs under out/bench (more than a gigabyte).
-	@SEODANG_TEST_VLLM=1 $(RUN) -m pytest tests/integration/export/test_vllm.py
+test-vllm: env ## Students in the real vLLM, and the contract with it as engine; installs it under out/bench (more than a gigabyte).
+	@SEODANG_TEST_VLLM=1 $(RUN) -m pytest --timeout=4000 tests/integration/export/test_vllm.py tests/contract/inference
 
 check: env ## Format, lint, types, import direction, contract, stub drift, policies.
 	@infra/check.sh "$(BIN)"

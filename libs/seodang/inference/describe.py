@@ -15,8 +15,8 @@ _STATES: Final = {
     HostState.RESTARTING: model_pb2.MODEL_STATE_RECOVERING,
     HostState.STOPPED: model_pb2.MODEL_STATE_UNLOADING,
 }
-_ALWAYS: Final = (
-    model_pb2.CAPABILITY_GENERATE,
+# Beside GENERATE, what takes the weights themselves: an external server hands out neither logits nor hidden states.
+_OF_OUR_ENGINE: Final = (
     model_pb2.CAPABILITY_SCORE,
     model_pb2.CAPABILITY_EMBED,
     model_pb2.CAPABILITY_HIDDEN_STATES,
@@ -35,8 +35,6 @@ def _model(listed: ListedModel, health: HostHealth, utilisation: float) -> model
     if not isinstance(listed, ServedModel):
         return model_pb2.Model(name=listed.name, state=listed.state)
     info = listed.info
-    chat = (model_pb2.CAPABILITY_CHAT,) if info.has_chat_template else ()
-    constraint = (model_pb2.CAPABILITY_CONSTRAINT,) if info.eos_token_ids else ()
     return model_pb2.Model(
         name=listed.name,
         architecture=info.architecture,
@@ -45,18 +43,28 @@ def _model(listed: ListedModel, health: HostHealth, utilisation: float) -> model
         vocabulary_size=info.vocab_size,
         context_tokens=info.context_tokens,
         dtype=info.dtype,
-        layout=model_pb2.Layout(
-            tensor_parallel=info.layout.tp, expert_parallel=info.layout.ep, pipeline_parallel=info.layout.pp
-        ),
+        layout=None if info.external else _layout(info),
         weights_sha256=info.weights_fingerprint,
         tokenizer_sha256=tokenizer_sha256(info),
-        capabilities=_ALWAYS + chat + constraint,
-        state=_STATES[health.state],
+        capabilities=_capabilities(info),
+        state=model_pb2.MODEL_STATE_RECOVERING if info.model_id in health.lost else _STATES[health.state],
         cache_bytes_per_token=info.cache_bytes_per_token,
         cache_utilisation=utilisation,
         running_requests=listed.activity.running,
         waiting_requests=listed.activity.waiting,
     )
+
+
+def _capabilities(info: ModelInfo) -> tuple[model_pb2.Capability.ValueType, ...]:
+    ours = () if info.external else _OF_OUR_ENGINE
+    chat = (model_pb2.CAPABILITY_CHAT,) if info.has_chat_template else ()
+    constraint = (model_pb2.CAPABILITY_CONSTRAINT,) if info.eos_token_ids else ()
+    return (model_pb2.CAPABILITY_GENERATE, *ours, *chat, *constraint)
+
+
+def _layout(info: ModelInfo) -> model_pb2.Layout:
+    layout = info.layout
+    return model_pb2.Layout(tensor_parallel=layout.tp, expert_parallel=layout.ep, pipeline_parallel=layout.pp)
 
 
 def tokenizer_sha256(info: ModelInfo) -> str:

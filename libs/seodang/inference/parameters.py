@@ -10,14 +10,14 @@ _ROUTED: Final = ("n_routed_experts", "num_local_experts", "num_experts")
 
 
 def active_parameters(folder: Path, total: int) -> int:
-    """``total`` less the routed experts that a token does not visit; a dense model's are all active.
+    """``total`` less the routed experts that a token does not visit; a dense model's are all active. 0 if that is 0.
 
     The folder is one that the engine has loaded, so its files are known to be sound.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     experts: int = next((config[name] for name in _ROUTED if config.get(name)), 0)
     chosen: int = config.get("num_experts_per_tok") or 0
-    if not experts or not chosen:
+    if not total or not experts or not chosen:
         return total
     routed = sum(
         math.prod(entry["shape"])

@@ -7,7 +7,7 @@ from typing import Final
 
 from seodang.base.errors import NotFound, Retriable
 from seodang.rpc import MeshServer
-from seodang.worker import EngineHost, HostState
+from seodang.worker import EngineHost
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +38,22 @@ async def _load_and_watch(server: MeshServer, host: EngineHost, load: Callable[[
     while True:
         health = host.health()
         if proven_restarts is None:
-            if health.state is HostState.READY and await _all_complete(host):
+            if health.serves and await _all_complete(host):
                 proven_restarts = health.restarts
                 await server.set_ready()
                 log.info("ready: %d models have completed a token", len(host.models()))
-        elif health.state is not HostState.READY or health.restarts != proven_restarts:
+        elif not health.serves or health.restarts != proven_restarts:
             proven_restarts = None
             await server.set_ready(False)
-            log.warning("not ready: the ranks are down (%s)", health.last_fault)
+            log.warning("not ready: %s", "; ".join(health.lost.values()) or f"the ranks are down ({health.last_fault})")
         await asyncio.sleep(POLL_S)
 
 
 async def _all_complete(host: EngineHost) -> bool:
     try:
         for info in host.models():
-            await host.probe(info.model_id)
+            if info.model_id not in host.health().lost:  # the others need not wait for it
+                await host.probe(info.model_id)
     except (Retriable, NotFound) as error:
         log.warning("a probe was not answered: %s", error.message)
         return False

@@ -38,11 +38,12 @@ class Completion(Sequence):
         self.grammar = grammar
         self.ended: Finished | None = None
         room = context_tokens - len(prompt)
-        self._limit = room if command.max_new_tokens is None else min(command.max_new_tokens, room)
-        self._fills_context = self._limit == room
+        self.limit = room if command.max_new_tokens is None else min(command.max_new_tokens, room)
+        """Tokens to draw at most."""
+        self._fills_context = self.limit == room
         self._tokenizer = tokenizer
         eos = () if command.ignore_eos else tokenizer.eos_token_ids
-        self._stop_ids = frozenset(command.stop_token_ids) | frozenset(eos)
+        self.stop_ids = frozenset(command.stop_token_ids) | frozenset(eos)
         piece = tokenizer.text_piece if command.skip_special_tokens else tokenizer.piece
         self._text = TextStream(piece, command.stop, include_stop=command.include_stop)
 
@@ -63,7 +64,7 @@ class Completion(Sequence):
         self.sampling.note(token)
         if self.grammar is not None:
             self.grammar.take(token)
-        is_stop = token in self._stop_ids
+        is_stop = token in self.stop_ids
         text, stop = "", ""
         if not is_stop or self.command.include_stop:
             release = self._text.feed(token)
@@ -111,7 +112,7 @@ class Completion(Sequence):
             return FinishReason.STOP_STRING
         if self.grammar is not None and self.grammar.complete:
             return FinishReason.GRAMMAR_COMPLETE
-        if self.completion_tokens >= self._limit:
+        if self.completion_tokens >= self.limit:
             return FinishReason.CONTEXT if self._fills_context else FinishReason.LENGTH
         return None
 

@@ -17,6 +17,7 @@ from seodang.worker.messages import Constraint, JsonSchema, Lark, Regex
 # Between JSON tokens: enough to indent, too little to go on for ever.
 _JSON_WHITESPACE = r"[\x20\x0A\x0D\x09]{1,40}"
 COMPILED_KEPT = 64
+LARK_HEADER = "%llguidance"
 
 
 class Grammars:
@@ -51,20 +52,7 @@ class Grammars:
     def _compile(self, constraint: Constraint) -> llguidance.LLMatcher:
         if not self._tokenizer.eos_token_ids:
             raise InvalidInput("the model has no end token, so no answer can be constrained", field="constraint")
-        try:
-            match constraint:
-                case JsonSchema(schema=schema):
-                    content = _as_schema(schema)
-                    jsonschema.validators.validator_for(content).check_schema(content)
-                    grammar = llguidance.LLMatcher.grammar_from_json_schema(
-                        schema, defaults={"whitespace_flexible": True, "whitespace_pattern": _JSON_WHITESPACE}
-                    )
-                case Regex(pattern=pattern):
-                    grammar = llguidance.LLMatcher.grammar_from_regex(pattern)
-                case Lark(grammar=source):
-                    grammar = llguidance.LLMatcher.grammar_from_lark(source)
-        except (ValueError, jsonschema.SchemaError) as error:
-            raise InvalidInput(f"the constraint is malformed: {_first_line(str(error))}", field="constraint") from error
+        grammar = _to_grammar(constraint)
         matcher = llguidance.LLMatcher(self._words(), grammar, log_level=0)
         if matcher.is_error():
             raise InvalidInput(f"the constraint cannot be used: {_first_line(matcher.get_error())}", field="constraint")
@@ -102,6 +90,33 @@ class Grammar:
         """Go on by a token that was allowed."""
         if not self._matcher.consume_token(token):
             raise InternalFault(f"token {token} was drawn against its constraint: {self._matcher.get_error()}")
+
+
+def to_lark(constraint: Constraint) -> str:
+    """A well-formed constraint as one grammar in the dialect of llguidance, which its first line names."""
+    source = _to_grammar(constraint)
+    if not isinstance(constraint, Lark):
+        (grammar,) = json.loads(source)["grammars"]
+        source = grammar["lark_grammar"] or f"start: %json {json.dumps(grammar['json_schema'], ensure_ascii=False)}"
+    return source if source.startswith(LARK_HEADER) else f"{LARK_HEADER} {{}}\n{source}"
+
+
+def _to_grammar(constraint: Constraint) -> str:
+    """What llguidance compiles."""
+    try:
+        match constraint:
+            case JsonSchema(schema=schema):
+                content = _as_schema(schema)
+                jsonschema.validators.validator_for(content).check_schema(content)
+                return llguidance.LLMatcher.grammar_from_json_schema(
+                    schema, defaults={"whitespace_flexible": True, "whitespace_pattern": _JSON_WHITESPACE}
+                )
+            case Regex(pattern=pattern):
+                return llguidance.LLMatcher.grammar_from_regex(pattern)
+            case Lark(grammar=source):
+                return llguidance.LLMatcher.grammar_from_lark(source)
+    except (ValueError, jsonschema.SchemaError) as error:
+        raise InvalidInput(f"the constraint is malformed: {_first_line(str(error))}", field="constraint") from error
 
 
 def _as_schema(text: str) -> dict[str, Any]:

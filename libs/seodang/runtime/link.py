@@ -24,6 +24,8 @@ class Progress:
         self.running = 0
         self.waiting = 0
         self.free_cache_tokens = 0
+        self.lost: dict[str, str] = {}
+        """Models whose external server does not answer; replaced, never changed."""
         self._busy_since = 0.0
 
     def start(self) -> None:
@@ -94,6 +96,7 @@ class Link:
                 running=progress.running,
                 waiting=progress.waiting,
                 free_cache_tokens=progress.free_cache_tokens,
+                lost=progress.lost,
             )
             try:
                 self.send([beat])

@@ -6,10 +6,12 @@ import threading
 from seodang.base.errors import AlreadyExists, InvalidInput, NotFound, SeodangError, Unavailable
 from seodang.runtime.attention import BLOCK_TOKENS
 from seodang.runtime.engine import Engine
+from seodang.runtime.external import ExternalEngine, load_external
 from seodang.runtime.head_stream import HeadStream
 from seodang.runtime.link import Link, Progress
 from seodang.runtime.loading import load_engine
 from seodang.runtime.orders import LeaveOrder, LoadOrder, OrderAnnounce, UnloadOrder, give
+from seodang.runtime.scheduler import Scheduler
 from seodang.runtime.sharding import Ranks
 from seodang.worker.faults import to_failed
 from seodang.worker.messages import (
@@ -46,6 +48,7 @@ class Server:
         self._progress = progress
         self._window_chunks = window_chunks
         self._engines: dict[str, Engine] = {}
+        self._external: dict[str, ExternalEngine] = {}
         self._loading: set[str] = set()
         self._heads: dict[str, HeadStream] = {}
 
@@ -72,8 +75,10 @@ class Server:
                 self._progress.start()
                 self._link.send(engine.step())
         schedulers = [engine.scheduler for engine in self._engines.values()]
-        self._progress.running = sum(scheduler.running for scheduler in schedulers)
-        self._progress.waiting = sum(scheduler.waiting for scheduler in schedulers)
+        queues: list[Scheduler | ExternalEngine] = [*schedulers, *self._external.values()]
+        self._progress.running = sum(queue.running for queue in queues)
+        self._progress.waiting = sum(queue.waiting for queue in queues)
+        self._progress.lost = {name: engine.lost for name, engine in self._external.items() if engine.lost}
         self._progress.free_cache_tokens = sum(scheduler.pool.available for scheduler in schedulers) * BLOCK_TOKENS
 
     def _answer(self, command: Command) -> list[Event]:
@@ -86,11 +91,11 @@ class Server:
     def _carry_out(self, command: Command) -> list[Event]:
         match command:
             case Generate():
-                return [self._engine(command.model_id).generate(command)]
+                return [self._any_engine(command.model_id).generate(command)]
             case Score():
-                self._engine(command.model_id).score(command, self._window_chunks)
+                self._engine(command.model_id, "Score").score(command, self._window_chunks)
             case Embed():
-                self._engine(command.model_id).embed(command)
+                self._engine(command.model_id, "Embed").embed(command)
             case Cancel(request_id=request_id):
                 return self._cancel(request_id)
             case Credit(request_id=request_id, chunks=chunks):
@@ -98,12 +103,13 @@ class Server:
                     engine.add_credit(request_id, chunks)
                 return self._next_head_chunks(request_id, chunks)
             case FetchHead():
-                self._heads[command.request_id] = HeadStream(command, self._engine(command.model_id).executor)
+                executor = self._engine(command.model_id, "GetOutputHead").executor
+                self._heads[command.request_id] = HeadStream(command, executor)
                 return self._next_head_chunks(command.request_id, self._window_chunks)
             case Render():
                 return [self._render(command)]
             case Decode(request_id=request_id):
-                tokenizer = self._engine(command.model_id).tokenizer
+                tokenizer = self._any_engine(command.model_id).tokenizer
                 text = tokenizer.decode(command.token_ids, skip_special_tokens=command.skip_special_tokens)
                 return [Decoded(request_id=request_id, text=text)]
             case Load():
@@ -112,16 +118,23 @@ class Server:
                 return self._unload(command)
         return []
 
-    def _engine(self, model_id: str) -> Engine:
-        engine = self._engines.get(model_id)
+    def _any_engine(self, model_id: str) -> Engine | ExternalEngine:
+        engine = self._engines.get(model_id) or self._external.get(model_id)
         if engine is None:
-            known = ", ".join(sorted(self._engines)) or "none"
+            known = ", ".join(sorted([*self._engines, *self._external])) or "none"
             raise NotFound(f"model {model_id!r} is not loaded; loaded: {known}", metadata={"model": model_id})
+        return engine
+
+    def _engine(self, model_id: str, wanted: str) -> Engine:
+        engine = self._any_engine(model_id)
+        if isinstance(engine, ExternalEngine):
+            raise engine.refusal(wanted)
         return engine
 
     def _cancel(self, request_id: str) -> list[Event]:
         self._heads.pop(request_id, None)
-        ended = [engine.cancel(request_id) for engine in self._engines.values()]
+        engines: list[Engine | ExternalEngine] = [*self._engines.values(), *self._external.values()]
+        ended = [engine.cancel(request_id) for engine in engines]
         return [event for event in ended if event is not None]
 
     def _next_head_chunks(self, request_id: str, count: int) -> list[Event]:
@@ -134,7 +147,7 @@ class Server:
         return list(chunks)
 
     def _render(self, command: Render) -> Rendered:
-        tokenizer = self._engine(command.model_id).tokenizer
+        tokenizer = self._any_engine(command.model_id).tokenizer
         ids = tokenizer.encode(command.prompt)
         if isinstance(command.prompt, ChatPrompt):
             text = tokenizer.render(command.prompt)
@@ -146,12 +159,17 @@ class Server:
 
     def _load(self, command: Load) -> None:
         model_id = command.model_id
-        if model_id in self._engines or model_id in self._loading:
+        if model_id in (*self._engines, *self._external, *self._loading):
             raise AlreadyExists(f"model {model_id!r} is loaded; unload it first or choose another name")
         if command.options.layout.ranks != self._ranks.size:
             layout = command.options.layout
             raise InvalidInput(
                 f"layout tp={layout.tp} pp={layout.pp} needs {layout.ranks} ranks, this group has {self._ranks.size}",
+                field="options.layout",
+            )
+        if command.options.external is not None and self._ranks.size > 1:
+            raise InvalidInput(
+                f"an external server computes {model_id!r}: {self._ranks.size} ranks have nothing to do, start one",
                 field="options.layout",
             )
         self._loading.add(model_id)
@@ -170,17 +188,25 @@ class Server:
             self._link.send([progress])
 
         announce = OrderAnnounce(command.model_id) if self._ranks.size > 1 else None
+        model_id, folder, options = command.model_id, command.folder, command.options
+        engine: Engine | ExternalEngine
         try:
-            engine, info = load_engine(command.model_id, command.folder, command.options, self._ranks, report, announce)
+            if options.external is not None:
+                engine, info = load_external(command, options.external, self._link)
+            else:
+                engine, info = load_engine(model_id, folder, options, self._ranks, report, announce)
         except SeodangError as error:
             failure = error
             self._link.post(lambda: self._load_failed(command, failure))
         else:
             self._link.post(lambda: self._install(command, engine, info))
 
-    def _install(self, command: Load, engine: Engine, info: ModelInfo) -> None:
+    def _install(self, command: Load, engine: Engine | ExternalEngine, info: ModelInfo) -> None:
         self._loading.discard(command.model_id)
-        self._engines[command.model_id] = engine
+        if isinstance(engine, ExternalEngine):
+            self._external[command.model_id] = engine
+        else:
+            self._engines[command.model_id] = engine
         self._link.send([Loaded(request_id=command.request_id, info=info)])
 
     def _load_failed(self, command: Load, error: SeodangError) -> None:
@@ -188,8 +214,12 @@ class Server:
         self._link.send([to_failed(command.request_id, error)])
 
     def _unload(self, command: Unload) -> list[Event]:
-        engine = self._engine(command.model_id)
+        engine = self._any_engine(command.model_id)
         events = engine.fail_all(Unavailable(f"model {command.model_id!r} was unloaded while the request ran"))
+        if isinstance(engine, ExternalEngine):
+            engine.close()
+            del self._external[command.model_id]
+            return [*events, Unloaded(request_id=command.request_id)]
         del self._engines[command.model_id]
         if self._ranks.size > 1:
             give(UnloadOrder(model_id=command.model_id))

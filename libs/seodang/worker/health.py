@@ -25,6 +25,8 @@ class RankHealth(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     waiting: int
     free_cache_tokens: int
+    lost: dict[str, str]
+    """Models whose external server does not answer, each with the reason."""
 
 
 class HostHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,16 @@ class HostHealth(msgspec.Struct, frozen=True, kw_only=True):
     """Restarts since the start."""
     last_fault: str = ""
     """Why the group was last restarted."""
+
+    @property
+    def lost(self) -> dict[str, str]:
+        """Models whose external server does not answer, each with the reason."""
+        return self.ranks[0].lost if self.ranks else {}
+
+    @property
+    def serves(self) -> bool:
+        """Whether the ranks are up, and not every model is lost."""
+        return self.state is HostState.READY and not (self.models and self.lost.keys() >= set(self.models))
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):

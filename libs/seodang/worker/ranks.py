@@ -106,6 +106,7 @@ class RankGroup:
                 running=rank.beat.running if rank.beat else 0,
                 waiting=rank.beat.waiting if rank.beat else 0,
                 free_cache_tokens=rank.beat.free_cache_tokens if rank.beat else 0,
+                lost=rank.beat.lost if rank.beat else {},
             )
             for rank in self._ranks
         )

@@ -1,5 +1,6 @@
 """The directory of one model: absent while it loads, then the same until the process ends."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -7,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from seodang.api.inference.v1 import model_pb2
-from seodang.base.errors import NotFound, Unavailable
+from seodang.base.errors import NotFound, Retriable, Unavailable
 from seodang.inference import AbsentModel, ListedModel, ModelName, ServedModel, active_parameters, read_defaults
 from seodang.worker import EngineHost
 from seodang.worker.messages import LoadOptions, LoadProgress, ModelInfo
@@ -30,10 +31,8 @@ class Teacher:
 
     async def load(self) -> None:
         """Brings the model in, with its progress in the log; a broken checkpoint is ``InvalidInput`` and says where."""
-        log.info("loading %s from %s as %s", self._name, self._folder, self._options.layout)
-        info = await self._host.load(
-            self._name, str(self._folder.resolve()), options=self._options, on_progress=_ProgressLog()
-        )
+        log.info("loading %s from %s as %s", self._name, self._folder, self._options.external or self._options.layout)
+        info = await self._load_patiently()
         self._served = ServedModel(
             name=self._name,
             info=info,
@@ -41,6 +40,18 @@ class Teacher:
             sampling=read_defaults(Path(info.folder)),
         )
         log.info("%s", _summary(self._served))
+
+    async def _load_patiently(self) -> ModelInfo:
+        """An external server may take longer to start than we do, so its answer is waited for."""
+        folder = str(self._folder.resolve())
+        while True:
+            try:
+                return await self._host.load(self._name, folder, options=self._options, on_progress=_ProgressLog())
+            except Retriable as error:
+                if self._options.external is None:
+                    raise
+                log.warning("waiting: %s", error.message)
+                await asyncio.sleep(RETRY_WHILE_LOADING_S)
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[ServedModel]:
@@ -86,6 +97,8 @@ class _ProgressLog:
 
 def _summary(model: ServedModel) -> str:
     info: ModelInfo = model.info
+    if info.external:
+        return f"{model.name}: {info.architecture}, {info.context_tokens} tokens of context, at {info.external}"
     return (
         f"{model.name}: {info.architecture}, {info.parameters / 1e6:.1f} M parameters "
         f"({model.active_parameters / 1e6:.1f} M active), {info.dtype}, room for {info.cache_tokens} tokens of "

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from seodang.base import ports
+from seodang.base.errors import InvalidInput
 from seodang.base.settings import Settings, settings_config
 from seodang.rpc import ServerConfig
 from seodang.worker import HostSettings
-from seodang.worker.messages import Layout, LoadOptions
+from seodang.worker.messages import ExternalServer, Layout, LoadOptions
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -25,7 +26,7 @@ class TeacherSettings(Settings):
     grace_s: Annotated[float, Field(ge=0)] = 20.0
     """How long calls in flight may go on after SIGTERM."""
     folder: Path = Path("models/teacher-mini")
-    """A transformers checkpoint: config, safetensors shards, tokenizer."""
+    """A transformers checkpoint: config, safetensors shards, tokenizer. With ``engine_url``, shards are not needed."""
     model: str = "models/teacher-mini"
     """Resource name that callers use."""
     tp: Count = 1
@@ -50,6 +51,13 @@ class TeacherSettings(Settings):
     """Score every sequence alone and from its first token: the same bits whatever else is asked for, and slower
     (docs/decisions/0010-reproducible-scores.md)."""
 
+    engine_url: str = ""
+    """A vLLM server that computes the model instead of our engine, such as http://10.0.0.5:8000."""
+    engine_model: str = ""
+    """The model's name there; unset, the only one there is."""
+    engine_api_key: SecretStr = SecretStr("")
+    """What that server was started with as ``--api-key``."""
+
     def layout(self) -> Layout:
         """How the model lies over the ranks."""
         return Layout(tp=self.tp, ep=self.ep, pp=self.pp)
@@ -59,7 +67,7 @@ class TeacherSettings(Settings):
         return HostSettings(ranks=self.layout().ranks, device=self.device, threads=self.threads)
 
     def load_options(self) -> LoadOptions:
-        """For the checkpoint."""
+        """For the checkpoint. ``InvalidInput`` names settings that do not go together."""
         return LoadOptions(
             layout=self.layout(),
             dtype=self.dtype,
@@ -67,7 +75,20 @@ class TeacherSettings(Settings):
             max_waiting=self.max_waiting,
             cache_bytes=self.cache_bytes,
             reproducible_scores=self.reproducible_scores,
+            external=self._external(),
         )
+
+    def _external(self) -> ExternalServer | None:
+        key = self.engine_api_key.get_secret_value()
+        if not self.engine_url:
+            if self.engine_model or key:
+                raise InvalidInput("engine_model and engine_api_key are of an external server: set engine_url too")
+            return None
+        if self.layout() != Layout() or self.reproducible_scores:
+            raise InvalidInput(
+                "tp, ep, pp and reproducible_scores are for our own engine: leave them out, or engine_url"
+            )
+        return ExternalServer.at(self.engine_url, self.engine_model, key)
 
     def server_config(self) -> ServerConfig:
         """For the gRPC server."""

@@ -12,6 +12,7 @@ from seodang.client import Client
 from seodang.inference import to_array
 
 
+@pytest.mark.own_engine
 def test_a_model_is_described_by_its_own_files(client: Client) -> None:
     model = client.inference.GetModel(inference_pb2.GetModelRequest(name=MODEL)).model
     assert (model.name, model.architecture, model.dtype) == (MODEL, "AXK1ForCausalLM", "float32")
@@ -30,6 +31,7 @@ def test_a_model_is_described_by_its_own_files(client: Client) -> None:
     assert len(model.weights_sha256) == len(model.tokenizer_sha256) == 64
 
 
+@pytest.mark.own_engine
 def test_a_token_visits_two_of_eight_experts(client: Client) -> None:
     model = client.inference.GetModel(inference_pb2.GetModelRequest(name=MODEL)).model
     expert = 3 * 32 * 64
@@ -37,6 +39,7 @@ def test_a_token_visits_two_of_eight_experts(client: Client) -> None:
     assert model.total_parameters - model.active_parameters == layers * 6 * expert
 
 
+@pytest.mark.own_engine
 def test_the_cache_is_the_latent_one(client: Client) -> None:
     model = client.inference.GetModel(inference_pb2.GetModelRequest(name=MODEL)).model
     assert model.cache_bytes_per_token == 3 * (32 + 8) * 4
@@ -59,6 +62,7 @@ def test_models_are_listed_page_by_page(client: Client) -> None:
     assert MODEL in names
 
 
+@pytest.mark.own_engine
 @pytest.mark.parametrize("pooling", [inference_pb2.EmbedRequest.POOLING_MEAN, inference_pb2.EmbedRequest.POOLING_LAST])
 def test_texts_become_vectors(client: Client, pooling: inference_pb2.EmbedRequest.Pooling.ValueType) -> None:
     def embed(*texts: str, normalize: bool = True) -> np.ndarray:

@@ -14,6 +14,8 @@ from seodang.base.errors import Conflict
 from seodang.client import Client
 from seodang.inference import SparseRows, to_array, unpack
 
+pytestmark = pytest.mark.own_engine
+
 VOCABULARY = 320
 IDS = [int(n) for n in np.random.default_rng(3).integers(7, VOCABULARY, 40)]
 Floats = npt.NDArray[np.float64]

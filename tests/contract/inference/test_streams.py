@@ -82,15 +82,31 @@ async def test_a_full_server_refuses_with_a_time_to_try_again(client: Client, ac
         stream = aclient.inference.Generate(long_generation(), timeout=60)
         assert (await stream.read()).HasField("accepted")
         streams.append(stream)
-    for refused in (client.inference.Generate(generate()), client.inference.Score(score([5, 6, 7]))):
-        with pytest.raises(Exhausted) as caught:
-            list(refused)
-        assert caught.value.retry_after_s > 0
+    with pytest.raises(Exhausted) as caught:
+        ask(client, generate())
+    assert caught.value.retry_after_s > 0
     for stream in streams:
         stream.cancel()
     wait_until_idle(client)
 
 
+@pytest.mark.own_engine
+async def test_a_full_server_refuses_to_score_too(client: Client, aclient: AsyncClient) -> None:
+    wait_until_idle(client)
+    streams = [await begun(aclient, long_generation()) for _ in range(SLOTS)]
+    for _ in range(WAITING_PLACES):
+        stream = aclient.inference.Generate(long_generation(), timeout=60)
+        assert (await stream.read()).HasField("accepted")
+        streams.append(stream)
+    with pytest.raises(Exhausted) as caught:
+        list(client.inference.Score(score([5, 6, 7])))
+    assert caught.value.retry_after_s > 0
+    for stream in streams:
+        stream.cancel()
+    wait_until_idle(client)
+
+
+@pytest.mark.own_engine
 async def test_a_long_scoring_waits_for_places_as_it_goes(client: Client, aclient: AsyncClient) -> None:
     wait_until_idle(client)
     streams = [await begun(aclient, long_generation(priority=1)) for _ in range(SLOTS)]

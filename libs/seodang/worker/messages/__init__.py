@@ -40,6 +40,7 @@ from seodang.worker.messages.generation import (
 )
 from seodang.worker.messages.models import (
     DType,
+    ExternalServer,
     Layout,
     Load,
     Loaded,
@@ -89,6 +90,7 @@ __all__ = [
     "Embed",
     "Embedded",
     "Event",
+    "ExternalServer",
     "Failed",
     "FetchHead",
     "FinishReason",

@@ -1,7 +1,9 @@
 """A model: its layout, what it is, and how it is loaded and freed."""
 
 from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
+from seodang.base.errors import InvalidInput
 from seodang.worker.messages.record import Message, Record
 
 DType: TypeAlias = Literal["float32", "bfloat16", "int8"]
@@ -24,13 +26,35 @@ class Layout(Record, frozen=True):
         return self.tp * self.pp
 
 
+class ExternalServer(Record, frozen=True):
+    """A vLLM server that holds a model's weights, and computes what comes of them."""
+
+    url: str
+    """Without the path of its interface, such as ``http://10.0.0.5:8000``."""
+    model: str = ""
+    """The model's name there; empty: the only one there is."""
+    api_key: str = ""
+
+    def __repr__(self) -> str:
+        return f"ExternalServer(url={self.url!r}, model={self.model!r})"  # the key belongs in no log
+
+    @classmethod
+    def at(cls, url: str, model: str = "", api_key: str = "") -> "ExternalServer":
+        """The server at an address; ``InvalidInput`` for what is none, or holds a key."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            shown = "an external server" if "@" in url else f"external server {url!r}"
+            raise InvalidInput(f"{shown}: give an address such as http://10.0.0.5:8000, and a key beside it, not in it")
+        return cls(url=url, model=model, api_key=api_key)
+
+
 class ModelInfo(Record, frozen=True):
-    """What a loaded model is and can hold."""
+    """What a loaded model is and can hold. What an external server keeps to itself is empty or 0."""
 
     model_id: str
     folder: str
     architecture: str
-    dtype: DType
+    dtype: DType | Literal[""]
     layout: Layout
     parameters: int
     """Parameters of the whole model, over all ranks."""
@@ -56,6 +80,8 @@ class ModelInfo(Record, frozen=True):
     load_s: float
     bytes_read: int
     """Bytes of weights that rank 0 read from disk."""
+    external: str = ""
+    """URL of the external server that computes; empty: the engine does."""
 
 
 class LoadOptions(Record, frozen=True):
@@ -79,6 +105,8 @@ class LoadOptions(Record, frozen=True):
     """Prompt tokens computed in one step, over all requests."""
     reproducible_scores: bool = False
     """Score every sequence alone and from its first token: the same bits whatever else is asked for, and slower."""
+    external: ExternalServer | None = None
+    """Who computes instead of this engine; the folder then needs ``config.json`` and the tokenizer only."""
 
 
 class Load(Message, frozen=True, tag="load"):

@@ -29,6 +29,8 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     running: int = 0
     waiting: int = 0
     free_cache_tokens: int = 0
+    lost: dict[str, str] = msgspec.field(default_factory=dict)
+    """Models whose external server does not answer, each with the reason."""
 
 
 class Shutdown(Message, frozen=True, tag="shutdown"):
