@@ -5,7 +5,7 @@ import hmac
 import logging
 import re
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from starlette.requests import Request
 
@@ -13,6 +13,8 @@ from seodang.base.errors import InvalidInput, Unauthenticated
 
 log = logging.getLogger(__name__)
 
+NO_KEYS: Final = "local"
+_CALLER: Final = "seodang.caller"
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})(?:\s+(?P<name>\S+))?\s*-?")
 
 
@@ -67,4 +69,9 @@ class KeyRing:
         matches = [name for digest, name in self._names.items() if hmac.compare_digest(digest, presented)]
         if not matches:
             raise Unauthenticated("the API key is not known here: check it for typos", reason="INVALID_API_KEY")
-        request.scope["seodang.caller"] = matches[0]
+        request.scope[_CALLER] = matches[0]
+
+
+def tenant_of(request: Request) -> str:
+    """Whose traffic a request is: the name of its key, or ``local`` where there are no keys."""
+    return str(request.scope.get(_CALLER, NO_KEYS))

@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Depends, FastAPI
 
+from seodang.capture import Recorder
 from seodang.gateway import failures
 from seodang.gateway.access import KeyRing
 from seodang.gateway.generation import Inference
@@ -15,18 +16,20 @@ from seodang.gateway.settings import GatewaySettings
 from seodang.gateway.upstreams import Upstreams
 
 
-def create_app(settings: GatewaySettings, upstreams: Upstreams) -> FastAPI:
-    """The whole HTTP surface in front of ``upstreams``, whose lifetime is the caller's.
+def create_app(settings: GatewaySettings, upstreams: Upstreams, recorder: Recorder | None = None) -> FastAPI:
+    """The whole HTTP surface in front of ``upstreams``, whose lifetime is the caller's, like that of ``recorder``.
 
     Raises:
         InvalidInput: the file of API keys is not one.
     """
     metrics = Metrics()
+    if recorder is not None:
+        metrics.show_captured(recorder.outcomes)
     keys = KeyRing.load(settings.api_keys_file)
     inference = Inference(upstreams, metrics, settings.request_timeout_s)
     v1 = APIRouter(dependencies=[Depends(keys.admit)])
     v1.include_router(models.router(upstreams))
-    v1.include_router(chat.router(inference))
+    v1.include_router(chat.router(inference, recorder))
     v1.include_router(completions.router(inference))
     v1.include_router(embeddings.router(inference))
 

@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from starlette.requests import Request
 
@@ -16,6 +16,8 @@ from seodang.gateway.upstreams import Upstreams
 from seodang.rpc import from_fault
 
 TIMEOUT_HEADER: Final = "x-request-timeout-s"
+OnAnswer: TypeAlias = Callable[[str, str], None]
+"""Told the model that answered and its whole answer."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,13 @@ class Inference:
         return min(wanted_s, self._timeout_s)
 
     @asynccontextmanager
-    async def generate(self, request: generate_pb2.GenerateRequest, timeout_s: float) -> AsyncIterator[Generation]:
+    async def generate(
+        self, request: generate_pb2.GenerateRequest, timeout_s: float, on_answer: OnAnswer | None = None
+    ) -> AsyncIterator[Generation]:
         """Yields once the server has accepted; leaving cancels what still goes on.
+
+        Args:
+            on_answer: called once the whole answer is there.
 
         Raises:
             SeodangError: the server refused; after acceptance, the events raise.
@@ -76,15 +83,18 @@ class Inference:
             try:
                 events = aiter(call)
                 accepted = await self._accepted(request.model, events)
-                yield Generation(accepted, self._watched(accepted.model, events, began_s))
+                watched = self._watched(accepted.model, events, began_s)
+                yield Generation(accepted, watched if on_answer is None else _told(accepted.model, watched, on_answer))
             finally:
                 call.cancel()
 
-    async def generate_whole(self, request: generate_pb2.GenerateRequest, timeout_s: float) -> Whole:
+    async def generate_whole(
+        self, request: generate_pb2.GenerateRequest, timeout_s: float, on_answer: OnAnswer | None = None
+    ) -> Whole:
         """Generates and waits for the end; raises as ``generate`` and its events do."""
         text: list[str] = []
         tokens: list[generate_pb2.GeneratedToken] = []
-        async with self.generate(request, timeout_s) as generation:
+        async with self.generate(request, timeout_s, on_answer) as generation:
             async for event in generation.events:
                 if isinstance(event, generate_pb2.Finished):
                     return Whole(generation.accepted, "".join(text), tokens, event)
@@ -137,6 +147,18 @@ class Inference:
                 case other:
                     raise InternalFault(f"a generation of {model} sent {other!r} among its deltas: report it")
         raise _cut_short()
+
+
+async def _told(
+    model: str, events: AsyncIterator[generate_pb2.Delta | generate_pb2.Finished], on_answer: OnAnswer
+) -> AsyncIterator[generate_pb2.Delta | generate_pb2.Finished]:
+    answer: list[str] = []
+    async for event in events:
+        if isinstance(event, generate_pb2.Delta):
+            answer.append(event.text)
+        else:
+            on_answer(model, "".join(answer))
+        yield event
 
 
 def _cut_short() -> Unavailable:

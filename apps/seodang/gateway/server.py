@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from seodang.base.errors import Conflict
+from seodang.capture import recording
 from seodang.gateway.app import create_app
 from seodang.gateway.settings import GatewaySettings
 from seodang.gateway.upstreams import Upstreams
@@ -61,7 +62,11 @@ async def serve(settings: GatewaySettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Upstreams(settings) as upstreams, http_server(create_app(settings, upstreams), settings) as address:
+    async with (
+        Upstreams(settings) as upstreams,
+        recording(settings.capture_address) as recorder,
+        http_server(create_app(settings, upstreams, recorder), settings) as address,
+    ):
         log.info("gateway serves on http://%s/v1", address)
         await stop.wait()
         log.info("gateway drains")

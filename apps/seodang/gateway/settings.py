@@ -24,6 +24,8 @@ class GatewaySettings(Settings):
     teacher_address: str = ports.local(ports.TEACHER)
     student_address: str = ports.local(ports.STUDENT)
     messaging_address: str = ports.local(ports.MESSAGING)
+    capture_address: str = ""
+    """host:port of the server that keeps what people agree to share for training; empty keeps nothing."""
     api_keys_file: Path | None = None
     """SHA-256 of each key, one a line, with a name after it; None lets everyone in."""
     allow_anonymous: bool = False

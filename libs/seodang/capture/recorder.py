@@ -185,16 +185,26 @@ def keep_nothing(subject: str, request: generate_pb2.GenerateRequest, model: str
 
 
 @asynccontextmanager
+async def recording(address: str) -> AsyncIterator[Recorder | None]:
+    """A recorder for the capture service at host:port; None without an address."""
+    if not address:
+        yield None
+        return
+    async with AsyncClient(address) as client, Recorder(client) as recorder:
+        yield recorder
+
+
+@asynccontextmanager
 async def keeping(address: str, tenant: str) -> AsyncIterator[Keep]:
     """A ``Keep`` for all traffic of a service, which is one tenant's. Without a tenant nothing is kept or connected to.
 
     Args:
         address: host:port of the capture service.
     """
-    if not tenant:
-        yield keep_nothing
-        return
-    async with AsyncClient(address) as client, Recorder(client) as recorder:
+    async with recording(address if tenant else "") as recorder:
+        if recorder is None:
+            yield keep_nothing
+            return
 
         def keep(subject: str, request: generate_pb2.GenerateRequest, model: str, answer: str) -> None:
             recorder.offer(tenant, subject, request, model, answer)

@@ -1,5 +1,6 @@
 """The gateway as its users start and stop it."""
 
+import asyncio
 import os
 import re
 import signal
@@ -8,8 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
+from openai import AsyncOpenAI
+from tests.scripted.capture import ScriptedCapture
+from tests.scripted.inference import ScriptedInference
+
+from seodang.base.errors import Unavailable
+from seodang.rpc import MeshServer
 
 
 @contextmanager
@@ -56,3 +64,25 @@ def test_an_unknown_setting_is_refused() -> None:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "SEODANG_GATEWAY_PROTOCOL" in said
+
+
+async def test_what_still_waits_to_be_kept_is_sent_before_it_ends() -> None:
+    """The service that keeps exchanges comes to life only while the gateway drains."""
+    student, capture = ScriptedInference(["models/assistant"]), ScriptedCapture(failing=Unavailable("starting"))
+    async with MeshServer("student", [student.mount()]) as served, MeshServer("distill", [capture.mount()]) as keeping:
+        await served.set_ready()
+        await keeping.set_ready()
+        addresses = {"student_address": served.address, "capture_address": keeping.address}
+        with _gateway(teacher_address="127.0.0.1:1", **addresses) as process:
+            url = await asyncio.to_thread(_address, process)
+            async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as openai:
+                asked: Any = [{"role": "user", "content": "안녕"}]
+                for _ in range(3):
+                    await openai.chat.completions.create(model="assistant", messages=asked, store=True)
+            assert capture.interactions == []
+            process.send_signal(signal.SIGTERM)
+            capture.failing = None
+            assert await asyncio.to_thread(process.wait, 20) == 0
+            assert process.stderr
+            assert "3 stored" in process.stderr.read()
+    assert [kept.tenant for kept in capture.interactions] == ["local"] * 3

@@ -69,7 +69,6 @@ async def test_a_bad_field_is_named(
     [
         "user",
         "metadata",
-        "store",
         "service_tier",
         "parallel_tool_calls",
         "prediction",

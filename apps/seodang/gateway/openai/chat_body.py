@@ -93,20 +93,29 @@ class ChatBody(SamplingBody):
     """``none`` switches a model's thinking off, anything else on."""
     modalities: list[Literal["text"]] | None = None
 
-    # Accepted, without effect: they steer OpenAI's own storage, billing, caching and safety.
+    store: bool | None = None
+    """The person agrees to this exchange being kept for training; without effect unless the operator keeps any."""
+    safety_identifier: Text | None = None
+    """Pseudonym of the person, by which what was kept can be erased."""
+    user: Text | None = None
+    """The same, as older clients say it."""
+
+    # Accepted, without effect: they steer OpenAI's own storage, billing and caching.
     metadata: Any = None
-    store: Any = None
     service_tier: Any = None
     parallel_tool_calls: Any = None
     prediction: Any = None
     prompt_cache_key: Any = None
     prompt_cache_options: Any = None
     prompt_cache_retention: Any = None
-    safety_identifier: Any = None
 
     def offered(self) -> list[ToolBody]:
         """The tools that the model may call."""
         return [] if self.tool_choice == "none" else self.tools or []
+
+    def subject(self) -> str:
+        """Pseudonym of the person; empty if the client gives none."""
+        return self.safety_identifier or self.user or ""
 
     def request(self, request_id: str) -> generate_pb2.GenerateRequest:
         """The request to the mesh.
