@@ -30,7 +30,7 @@ from seodang.distillation import (
     resolve,
 )
 from seodang.distillation.folder import write_whole
-from seodang.distillation.lineage import folder_sha256
+from seodang.distillation.folder import folder_sha256
 from seodang.distillation.spec import Baseline, Budget, CorpusSource, Data, DenseShape, Recipe, Teacher
 from seodang.distillation.targets import read_ledger
 

@@ -40,6 +40,11 @@ class JobForm:
     layers: int = 0
     heads: int = 0
     kv_heads: int = 0
+    base: str = ""
+    """Folder below the server's data roots with a model; the student is that with adapters, whose other sizes are its
+    own. Empty trains a small decoder from nothing."""
+    rank: int = 0
+    """Of the adapters."""
     tokenizer: str = ""
     """Folder below the server's data roots with the student's own tokenizer; empty takes the teacher's."""
     recipe: job_pb2.Recipe.Kind.ValueType = job_pb2.Recipe.KIND_OFFLINE
@@ -61,9 +66,6 @@ class JobForm:
         if self.without_teacher:
             recipe = job_pb2.Recipe(kind=job_pb2.Recipe.KIND_NO_TEACHER)
             baselines.append(job_pb2.Baseline(name="no-teacher", recipe=recipe))
-        dense = job_pb2.DenseShape(
-            hidden_size=self.hidden_size, layers=self.layers, heads=self.heads, kv_heads=self.kv_heads
-        )
         return job_pb2.JobSpec(
             student=self.student.strip(),
             teachers=[job_pb2.Teacher(model=self.teacher)],
@@ -73,7 +75,7 @@ class JobForm:
                 train_examples=self.train_examples,
                 eval_examples=self.eval_examples,
             ),
-            shape=job_pb2.StudentShape(dense=dense, tokenizer=self.tokenizer.strip()),
+            shape=self._shape(),
             recipe=self._recipe(),
             budget=job_pb2.Budget(steps=self.steps, learning_rate=self.learning_rate),
             baselines=baselines,
@@ -84,6 +86,16 @@ class JobForm:
             ),
             seed=self.seed,
         )
+
+    def _shape(self) -> job_pb2.StudentShape:
+        tokenizer = self.tokenizer.strip()
+        if base := self.base.strip():
+            adapter = job_pb2.AdapterShape(base=base, rank=self.rank)
+            return job_pb2.StudentShape(adapter=adapter, tokenizer=tokenizer)
+        dense = job_pb2.DenseShape(
+            hidden_size=self.hidden_size, layers=self.layers, heads=self.heads, kv_heads=self.kv_heads
+        )
+        return job_pb2.StudentShape(dense=dense, tokenizer=tokenizer)
 
     def _recipe(self) -> job_pb2.Recipe:
         """The recipe, with a target that its divergence is unbiased for."""

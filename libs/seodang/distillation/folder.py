@@ -24,6 +24,7 @@ process died, start it again. It handles no signals: to stop it is to kill it.
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -147,12 +148,21 @@ def whole_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     yield beside
-    for file in beside.iterdir():
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-    sync_folder(beside)
+    for inside in [*beside.rglob("*"), beside]:
+        if inside.is_dir():
+            sync_folder(inside)
+        else:
+            with inside.open("rb") as written:
+                os.fsync(written.fileno())
     beside.replace(path)
     sync_folder(path.parent)
+
+
+def folder_sha256(folder: Path, pattern: str = "*") -> str:
+    """SHA-256 over the files in order of path, each as the line that ``sha256sum`` prints for it."""
+    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(pattern) if path.is_file())
+    lines = "".join(f"{hashlib.sha256((folder / path).read_bytes()).hexdigest()}  {path}\n" for path in paths)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

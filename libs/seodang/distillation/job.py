@@ -50,7 +50,9 @@ def run_job(folder: JobFolder, patience: Patience, device: torch.device = CPU) -
 
         report.stage("gating", "comparing the student with its gate")
         verdict = judge(spec.gate, measurements)
-        lineage = lineage_of(spec, room.data, teachers, folder.finished(STUDENT))
+        lineage = lineage_of(
+            spec, room.data, teachers, folder.finished(STUDENT), None if room.base is None else room.base.record
+        )
         folder.link_student()
         result = JobResult(measurements=measurements, verdict=verdict, cost=measuring.cost(), lineage=lineage)
         write_result(folder.result, result)

@@ -8,12 +8,19 @@ from pathlib import Path
 import torch
 
 from seodang.distillation.data import FrozenData
-from seodang.distillation.result import DataRecord, Lineage, TeacherRecord
+from seodang.distillation.folder import folder_sha256
+from seodang.distillation.result import BaseRecord, DataRecord, Lineage, TeacherRecord
 from seodang.distillation.spec import JobSpec, encode_spec
 from seodang.distillation.teacher import TeacherConnection
 
 
-def lineage_of(spec: JobSpec, data: FrozenData, teachers: Sequence[TeacherConnection], student: Path) -> Lineage:
+def lineage_of(
+    spec: JobSpec,
+    data: FrozenData,
+    teachers: Sequence[TeacherConnection],
+    student: Path,
+    base: BaseRecord | None = None,
+) -> Lineage:
     """The record of a finished student."""
     manifest = data.manifest
     return Lineage(
@@ -32,14 +39,8 @@ def lineage_of(spec: JobSpec, data: FrozenData, teachers: Sequence[TeacherConnec
         seed=spec.seed,
         student_sha256=folder_sha256(student),
         student_tokenizer_sha256=manifest.student_tokenizer_sha256,
+        base=base,
     )
-
-
-def folder_sha256(folder: Path, pattern: str = "*") -> str:
-    """SHA-256 over the files in order of path, each as the line that ``sha256sum`` prints for it."""
-    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob(pattern) if path.is_file())
-    lines = "".join(f"{hashlib.sha256((folder / path).read_bytes()).hexdigest()}  {path}\n" for path in paths)
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _teacher(teacher: TeacherConnection) -> TeacherRecord:

@@ -22,8 +22,7 @@ from seodang.distillation.evaluation import (
     top1_of,
     wilson_interval,
 )
-from seodang.distillation.folder import write_whole
-from seodang.distillation.lineage import folder_sha256
+from seodang.distillation.folder import folder_sha256, write_whole
 from seodang.distillation.recipes import Room
 from seodang.distillation.result import Cost, Measurement
 from seodang.distillation.spec import TEACHER, CorpusSource, Record, SampledTarget

@@ -6,12 +6,13 @@ from pathlib import Path
 import torch
 
 from seodang.base.errors import Unsupported
+from seodang.distillation.base_model import Base, open_base
 from seodang.distillation.data import ChatTokenizer, Gathered, Reader, freeze, gather, open_frozen
 from seodang.distillation.folder import JobFolder, whole_folder
 from seodang.distillation.labelling import answered
 from seodang.distillation.recipes import Room
 from seodang.distillation.report import Report
-from seodang.distillation.spec import DatasetSource, JobSpec
+from seodang.distillation.spec import AdapterShape, DatasetSource, JobSpec
 from seodang.distillation.teacher import TeacherConnection
 from seodang.distillation.tokenizer_files import copy_tokenizer, tokenizer_sha256, vocabulary_of
 from seodang.distillation.training import context_limit
@@ -25,7 +26,7 @@ def prepare(
     Raises:
         Unsupported: teachers that cannot be mixed.
         Conflict: a tokenizer changed since the job began.
-        InvalidInput: the data or the students' tokenizer do not serve.
+        InvalidInput: the data, the students' tokenizer or their base do not serve.
     """
     _check_alike(teachers)
     identity = teachers[0].identity
@@ -33,13 +34,16 @@ def prepare(
     student_context = min(context_limit(spec.shape) or context_tokens, context_tokens)
     teacher = Reader(_teacher_tokenizer(folder, teachers[0]), identity.tokenizer_sha256, context_tokens)
     student = _student_reader(folder, spec, student_context)
+    vocabulary_size = identity.vocabulary_size if student is None else vocabulary_of(folder.own_tokenizer)
+    base = _base(folder, spec, vocabulary_size)
     if not (folder.data / "manifest.json").exists():
         shared = Reader(teacher.tokenizer, teacher.sha256, student_context) if student is None else teacher
         freeze(folder.data, _gathered(folder, spec, teachers[0], shared), shared, student)
     data = open_frozen(folder.data, teacher.sha256, "" if student is None else student.sha256)
     tokenizer = (student or teacher).tokenizer
-    vocabulary_size = identity.vocabulary_size if student is None else vocabulary_of(folder.own_tokenizer)
-    return Room(folder, spec, data, tokenizer, teachers, report, device, vocabulary_size)
+    return Room(
+        folder, spec, data, tokenizer, teachers, report, device, base.vocabulary_size if base else vocabulary_size, base
+    )
 
 
 def _gathered(folder: JobFolder, spec: JobSpec, teacher: TeacherConnection, reader: Reader) -> Gathered:
@@ -55,6 +59,13 @@ def _gathered(folder: JobFolder, spec: JobSpec, teacher: TeacherConnection, read
         folder.data / "answers.jsonl",
         claim,
     )
+
+
+def _base(folder: JobFolder, spec: JobSpec, vocabulary_size: int) -> Base | None:
+    if not isinstance(spec.shape, AdapterShape):
+        return None
+    tokenizer = folder.own_tokenizer if spec.tokenizer else folder.tokenizer
+    return open_base(spec.shape, tokenizer, vocabulary_size, exactly=not spec.tokenizer)
 
 
 def _check_alike(teachers: Sequence[TeacherConnection]) -> None:

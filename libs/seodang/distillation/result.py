@@ -102,6 +102,15 @@ class DataRecord(Record, frozen=True, kw_only=True):
     eval_examples: int
 
 
+class BaseRecord(Record, frozen=True, kw_only=True):
+    """The model that a student's adapters were put on."""
+
+    name: str
+    """Of its folder."""
+    sha256: str
+    """Over the sorted list of (path, sha256) of its files."""
+
+
 class Lineage(Record, frozen=True, kw_only=True):
     """What made the student."""
 
@@ -117,6 +126,8 @@ class Lineage(Record, frozen=True, kw_only=True):
     """Over the sorted list of (path, sha256) of the student's files."""
     student_tokenizer_sha256: str = ""
     """Over the student's own tokenizer and chat template; empty if it has the teachers'."""
+    base: BaseRecord | None = None
+    """None: the student was trained from nothing."""
 
 
 class JobResult(Record, frozen=True, kw_only=True):

@@ -143,6 +143,21 @@ class ConfigShape(Tagged, frozen=True, kw_only=True, tag="config"):
     config_json: str
 
 
+class AdapterShape(Tagged, frozen=True, kw_only=True, tag="adapter"):
+    """Low-rank adapters on a model that is there already: only they are trained, the student is both merged."""
+
+    base: str
+    """Folder of a transformers model and its tokenizer."""
+    rank: AtLeast1 = 8
+    alpha: Annotated[float, Meta(ge=0)] = 0.0
+    """What an adapter adds is multiplied by alpha / rank. 0 is resolved to 2 x rank."""
+    target_modules: tuple[str, ...] = ()
+    """Last names of the linear layers that get one, such as "q_proj"; empty takes all but the head."""
+
+
+Shape: TypeAlias = DenseShape | ConfigShape | AdapterShape
+
+
 class SampledTarget(Tagged, frozen=True, kw_only=True, tag="sampled"):
     """The ``head`` likeliest tokens exactly and ``tail_draws`` systematic draws from the rest: unbiased."""
 
@@ -222,7 +237,7 @@ class JobSpec(Record, frozen=True, kw_only=True):
     student: Name
     teachers: Annotated[tuple[Teacher, ...], Meta(min_length=1)]
     data: Data
-    shape: DenseShape | ConfigShape = DenseShape()
+    shape: Shape = DenseShape()
     recipe: Recipe = Recipe()
     budget: Budget = Budget()
     baselines: tuple[Baseline, ...] = ()
@@ -357,7 +372,9 @@ def _weighted(teachers: tuple[Teacher, ...]) -> tuple[Teacher, ...]:
     )
 
 
-def _shape(shape: DenseShape | ConfigShape) -> DenseShape | ConfigShape:
+def _shape(shape: Shape) -> Shape:
+    if isinstance(shape, AdapterShape):
+        return msgspec.structs.replace(shape, alpha=shape.alpha or 2.0 * shape.rank)
     if isinstance(shape, ConfigShape):
         return shape
     if shape.hidden_size % (2 * shape.heads):

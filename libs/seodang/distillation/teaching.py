@@ -5,12 +5,13 @@ import hashlib
 import msgspec
 
 from seodang.distillation.recipes import HiddenStates, Room, lessons_of
-from seodang.distillation.spec import DenseShape
+from seodang.distillation.spec import AdapterShape, DenseShape
 from seodang.distillation.training import (
     Checkpoints,
     Student,
     Training,
     TrainingState,
+    build_adapted,
     build_student,
     train,
 )
@@ -55,6 +56,10 @@ def teach(room: Room, subject: str, lessons: Lessons) -> None:
 def _new_student(room: Room, subject: str) -> Student:
     """The student before its first step: all subjects of a job begin alike, but for what only a teacher can give."""
     spec, identity = room.spec, room.teachers[0].identity
+    if isinstance(spec.shape, AdapterShape):
+        adapted = build_adapted(spec.shape, room.tokenizer.end_id, spec.seed)
+        adapted.model.to(room.device)
+        return adapted
     student = build_student(spec.shape, room.vocabulary_size, room.tokenizer.end_id, identity.context_tokens, spec.seed)
     inherits = isinstance(spec.shape, DenseShape) and spec.shape.inherit_embeddings
     if inherits and spec.subjects[subject].kind != "no_teacher":
@@ -78,5 +83,6 @@ def _fingerprint(room: Room, subject: str) -> str:
         spec.seed,
         room.data.manifest.sha256,
         [(teacher.identity.weights_sha256, teacher.spec.weight) for teacher in room.teachers],
+        *([] if room.base is None else [room.base.sha256]),
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

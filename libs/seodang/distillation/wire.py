@@ -7,6 +7,7 @@ from seodang.base.errors import InvalidInput
 from seodang.distillation.spec import (
     CROSSING,
     SPAN_TEMPERATURE,
+    AdapterShape,
     Baseline,
     Budget,
     ConfigShape,
@@ -23,6 +24,7 @@ from seodang.distillation.spec import (
     Optimizer,
     Recipe,
     SampledTarget,
+    Shape,
     Target,
     Teacher,
     TopKTarget,
@@ -107,10 +109,17 @@ def _data(proto: job_pb2.DataSpec) -> Data:
     )
 
 
-def _shape(proto: job_pb2.StudentShape) -> DenseShape | ConfigShape:
-    if proto.WhichOneof("shape") == "config_json":
-        return ConfigShape(config_json=proto.config_json)
-    return DenseShape(**_nonzero_fields(proto.dense))
+def _shape(proto: job_pb2.StudentShape) -> Shape:
+    match proto.WhichOneof("shape"):
+        case "config_json":
+            return ConfigShape(config_json=proto.config_json)
+        case "adapter":
+            if not proto.adapter.base:
+                raise InvalidInput("adapters need a base: name the folder of a model", field="spec.shape.adapter.base")
+            given = _nonzero_fields(proto.adapter) | {"target_modules": tuple(proto.adapter.target_modules)}
+            return AdapterShape(**given)
+        case _:
+            return DenseShape(**_nonzero_fields(proto.dense))
 
 
 def _budget(proto: job_pb2.Budget) -> Budget:

@@ -2,13 +2,25 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from seodang.distillation.catalogue import find_corpus
-from seodang.distillation.result import Measurement
-from seodang.distillation.spec import STUDENT, TEACHER, Captured, CorpusSource, Data, DatasetSource, JobSpec, Recipe
+from seodang.distillation.result import Lineage, Measurement
+from seodang.distillation.spec import (
+    STUDENT,
+    TEACHER,
+    AdapterShape,
+    Captured,
+    CorpusSource,
+    Data,
+    DatasetSource,
+    JobSpec,
+    Recipe,
+    Shape,
+)
 from seodang.provenance.record import Provenance
 
 
@@ -21,7 +33,7 @@ def render_card(provenance: Provenance, spec: JobSpec) -> str:
         ["## Gate", "", *_gate(provenance)],
         ["## Teacher", "", *_teachers(provenance)],
         ["## Data", "", *_data(provenance, spec)],
-        ["## Recipe", "", *_recipe(spec, provenance.lineage.student_tokenizer_sha256)],
+        ["## Recipe", "", *_recipe(spec, provenance.lineage)],
         ["## Cost", "", *_cost(provenance)],
         ["## Provenance", "", *_origin(provenance)],
     ]
@@ -139,18 +151,24 @@ def _captured(captured: Captured) -> Iterator[str]:
     yield f"    - Frozen prompts: sha256 `{captured.sha256}`"
 
 
-def _recipe(spec: JobSpec, tokenizer_sha256: str) -> list[str]:
-    budget = spec.budget
+def _recipe(spec: JobSpec, lineage: Lineage) -> list[str]:
+    budget, tokenizer_sha256 = spec.budget, lineage.student_tokenizer_sha256
     lines = [
         f"- Student: {_recipe_in_words(spec.recipe)}",
         *(f"- Baseline {each.name}: {_recipe_in_words(each.recipe)}" for each in spec.baselines),
-        f"- Shape: {_fields(spec.shape)}",
+        f"- Shape: {_fields(_without_path(spec.shape))}",
+        *([] if lineage.base is None else [f"- Base: {lineage.base.name}, sha256 `{lineage.base.sha256}`"]),
         "- Tokenizer: " + (f"its own, sha256 `{tokenizer_sha256}`" if tokenizer_sha256 else "the teacher's"),
         f"- Budget: {budget.steps:,} steps of {budget.tokens_per_step:,} tokens, {budget.optimizer}, learning rate "
         f"{budget.learning_rate:g}, weight decay {budget.weight_decay:g}, warm-up {budget.warmup_fraction:.0%}",
         f"- Seed: {spec.seed}",
     ]
     return [*lines, "", "Complete, as the job had it: [job.json](job.json)."]
+
+
+def _without_path(shape: Shape) -> Shape:
+    """Where a base lay is in job.json; a reader is told which one it was."""
+    return msgspec.structs.replace(shape, base=Path(shape.base).name) if isinstance(shape, AdapterShape) else shape
 
 
 def _recipe_in_words(recipe: Recipe) -> str:

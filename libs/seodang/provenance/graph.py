@@ -56,7 +56,9 @@ def lineage_graph(provenance: Provenance) -> LineageGraph:
         for number, each in enumerate(lineage.teachers)
     ]
     examples = f"{data.train_examples:,} + {data.dev_examples:,} + {data.eval_examples:,} examples"
+    bases = [] if lineage.base is None else [lineage.base]
     others = [
+        *(Node("base", "base", each.name, (f"sha256 {each.sha256[:16]}",)) for each in bases),
         Node("data", "data", data.source, (data.license, examples, f"frozen {data.sha256[:16]}")),
         Node("recipe", "recipe", provenance.job, (f"job.json {lineage.spec_sha256[:16]}", f"seed {lineage.seed}")),
         Node("code", "code", lineage.code_version, (f"torch {lineage.torch_version}",)),

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 
 from seodang.api.distill.v1 import job_pb2
 from seodang.base.errors import Conflict, InvalidInput
-from seodang.distillation.spec import DatasetSource, FileSource, JobSpec, resolve
+from seodang.distillation.spec import AdapterShape, DatasetSource, FileSource, JobSpec, Shape, resolve
 from seodang.distillation.wire import spec_from_proto
 from seodang.provenance.files import RECORD
 from seodang.provenance.record import Provenance
@@ -63,6 +63,8 @@ def _compare_spec(asked: job_pb2.JobSpec, spec: JobSpec) -> Iterator[str]:
         theirs["data"]["source"] = ours["data"]["source"]
     if _same_path(spec.tokenizer, resolved.tokenizer):
         theirs["tokenizer"] = ours["tokenizer"]
+    if _same_path(_base(spec.shape), _base(resolved.shape)):
+        theirs["shape"]["base"] = ours["shape"]["base"]
     for name, value in ours.items():
         yield from _compare(f"spec.{name}", theirs[name], value)
 
@@ -74,6 +76,10 @@ def _same_data(signed: object, asked: object) -> bool:
     if isinstance(signed, FileSource) and isinstance(asked, FileSource):
         return _same_path(signed.path, asked.path)
     return False
+
+
+def _base(shape: Shape) -> str:
+    return shape.base if isinstance(shape, AdapterShape) else ""
 
 
 def _same_path(absolute: str, asked: str) -> bool:

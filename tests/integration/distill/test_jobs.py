@@ -88,6 +88,10 @@ def dense(**fields: int) -> job_pb2.StudentShape:
     return job_pb2.StudentShape(dense=job_pb2.DenseShape(**fields))
 
 
+def adapter(**fields: Any) -> job_pb2.StudentShape:
+    return job_pb2.StudentShape(adapter=job_pb2.AdapterShape(**fields))
+
+
 CROSSING: dict[str, Any] = {"recipe": Recipe(kind=Recipe.KIND_CROSS_TOKENIZER_ONLINE)}
 BAD_SPECS: list[tuple[str, dict[str, Any]]] = [
     ("spec.student", {"student": ""}),
@@ -133,6 +137,13 @@ BAD_SPECS: list[tuple[str, dict[str, Any]]] = [
     ("spec.shape.tokenizer", CROSSING | {"shape": job_pb2.StudentShape(tokenizer="../data")}),
     ("spec.shape.tokenizer", CROSSING | {"shape": job_pb2.StudentShape(tokenizer="good.jsonl")}),
     ("spec.shape.tokenizer", CROSSING | {"shape": job_pb2.StudentShape(tokenizer=".")}),
+    ("spec.shape.adapter.base", {"shape": adapter()}),
+    ("spec.shape.adapter.base", {"shape": adapter(base="none")}),
+    ("spec.shape.adapter.base", {"shape": adapter(base="../data")}),
+    ("spec.shape.adapter.base", {"shape": adapter(base=".")}),
+    ("spec.shape.adapter.rank", {"shape": adapter(base=".", rank=-1)}),
+    ("spec.shape.adapter.alpha", {"shape": adapter(base=".", alpha=-1)}),
+    ("spec.shape.adapter.target_modules", {"shape": adapter(base=".", target_modules=["q_proj"] * 65)}),
     ("spec.recipe.kind", {"shape": job_pb2.StudentShape(tokenizer=".")}),
     ("spec.recipe.kind", {"recipe": Recipe(kind=99)}),  # type: ignore[arg-type]
     ("spec.recipe.divergence", {"recipe": Recipe(divergence=99)}),  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from tests.integration.distillation.jobs import NO_TEACHER, job, write_data
 from tests.serving import wait_for
 
 from seodang.distillation import EXIT_DONE, CurvePoint, JobFolder, read_events, read_fault
-from seodang.distillation.lineage import folder_sha256
+from seodang.distillation.folder import folder_sha256
 from seodang.distillation.spec import Budget, Recipe, SampledTarget, Teacher
 from seodang.distillation.targets import read_ledger
 

@@ -24,6 +24,13 @@ def test_what_the_form_shows_as_json_can_be_pasted() -> None:
     assert read_json(write_json(FORM.spec())) == FORM.spec()
 
 
+def test_a_base_takes_the_place_of_a_shape() -> None:
+    spec = dataclasses.replace(FORM, base=" students/robot ", rank=4).spec()
+    assert spec.shape.WhichOneof("shape") == "adapter"
+    assert (spec.shape.adapter.base, spec.shape.adapter.rank) == ("students/robot", 4)
+    assert FORM.spec().shape.WhichOneof("shape") == "dense"
+
+
 def test_a_gate_cannot_ask_for_a_baseline_that_is_not_trained() -> None:
     spec = JobForm(student="x", teacher="models/t", corpus="c", without_teacher=False, beat_baselines=True).spec()
     assert list(spec.baselines) == []

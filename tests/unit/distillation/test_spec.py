@@ -5,6 +5,7 @@ from seodang.api.distill.v1 import job_pb2
 from seodang.base.errors import InvalidInput, Unsupported
 from seodang.distillation import JobSpec, decode_spec, encode_spec, resolve, spec_from_proto
 from seodang.distillation.spec import (
+    AdapterShape,
     Baseline,
     Budget,
     CorpusSource,
@@ -152,6 +153,22 @@ def test_a_recipe_that_crosses_tokenizers_has_defaults_of_its_own(kind: str) -> 
     assert (spec.recipe.kind, spec.recipe.temperature, spec.recipe.target) == (kind.lower(), 100.0, TopKTarget(k=1))
     proto.recipe.temperature = 1
     assert spec_from_proto(proto, "a:1").recipe.temperature == 1
+
+
+def test_adapters_of_the_contract_arrive_and_alpha_follows_the_rank() -> None:
+    proto = job_pb2.JobSpec(
+        student="robot",
+        teachers=[job_pb2.Teacher(model="models/t")],
+        data=job_pb2.DataSpec(corpus="home"),
+        shape=job_pb2.StudentShape(adapter=job_pb2.AdapterShape(base="students/home", rank=4, target_modules=["w1"])),
+    )
+    expected = AdapterShape(base="students/home", rank=4, alpha=8.0, target_modules=("w1",))
+    assert spec_from_proto(proto, "a:1").shape == expected
+    proto.shape.adapter.alpha = 3
+    assert spec_from_proto(proto, "a:1").shape == msgspec.structs.replace(expected, alpha=3.0)
+    proto.shape.adapter.base = ""
+    with pytest.raises(InvalidInput, match="adapters need a base"):
+        spec_from_proto(proto, "a:1")
 
 
 def test_a_request_without_data_is_refused() -> None:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import torch
 
+from seodang.distillation.base_model import Base
 from seodang.distillation.data import ChatTokenizer, Encoded, FrozenData
 from seodang.distillation.folder import JobFolder
 from seodang.distillation.loss import MixedSignal, Objective, Signal
@@ -33,6 +34,8 @@ class Room:
     device: torch.device
     vocabulary_size: int
     """Of the students."""
+    base: Base | None = None
+    """What the students' adapters are put on; None if they are trained from nothing."""
 
     @property
     def train(self) -> Encoded:

@@ -3,7 +3,14 @@
 from seodang.distillation.training.batches import Batch, collate, micro_batches, plan_steps
 from seodang.distillation.training.checkpoint import Checkpoints, TrainingState
 from seodang.distillation.training.engine import Training, train
-from seodang.distillation.training.student import CPU, Student, build_student, context_limit, load_student
+from seodang.distillation.training.student import (
+    CPU,
+    Student,
+    build_adapted,
+    build_student,
+    context_limit,
+    load_student,
+)
 
 __all__ = [
     "CPU",
@@ -12,6 +19,7 @@ __all__ = [
     "Student",
     "Training",
     "TrainingState",
+    "build_adapted",
     "build_student",
     "collate",
     "context_limit",

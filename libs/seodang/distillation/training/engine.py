@@ -81,7 +81,9 @@ def train(student: Student, training: Training) -> TrainingState:
 
 class _Loop:
     def __init__(self, student: Student, training: Training) -> None:
-        self.named: list[tuple[str, Parameter]] = list(student.model.named_parameters())
+        self.named: list[tuple[str, Parameter]] = [
+            (name, parameter) for name, parameter in student.model.named_parameters() if parameter.requires_grad
+        ]
         if training.matching is not None:
             self.named += training.matching.named_parameters("matching")
         self._student = student

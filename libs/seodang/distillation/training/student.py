@@ -14,10 +14,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, Lfm2Config, PreTraine
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from seodang.base.errors import InvalidInput, Unsupported
+from seodang.distillation.base_model import read_base_config
 from seodang.distillation.folder import whole_folder
-from seodang.distillation.spec import ConfigShape, DenseShape
+from seodang.distillation.spec import AdapterShape, ConfigShape, DenseShape, Shape
+from seodang.distillation.training.adapters import adapt, merge, save_adapters
 
 CPU: Final = torch.device("cpu")
+ADAPTERS: Final = "adapter"
 _PROBE_TOKENS = 8
 _TOKEN_STD = 0.3
 """Spread of a dense student's token table at the start. From the usual 0.02 a small model spends its first thousand
@@ -60,11 +63,14 @@ class Student:
 
     def save(self, folder: Path, tokenizer: Path) -> None:
         """Writes a transformers folder in bfloat16, whole or not at all, with the files of its tokenizer."""
-        dtype = self.model.dtype
         with whole_folder(folder) as partial:
-            self.model.to(torch.bfloat16).save_pretrained(partial)
+            self._write(partial)
             for file in tokenizer.iterdir():
                 shutil.copyfile(file, partial / file.name)
+
+    def _write(self, folder: Path) -> None:
+        dtype = self.model.dtype
+        self.model.to(torch.bfloat16).save_pretrained(folder)
         self.model.to(dtype)
 
     def _check_head(self) -> None:
@@ -79,6 +85,37 @@ class Student:
                 "(a bias, scaling or capping): choose a config without it",
                 metadata={"field": "spec.shape"},
             )
+
+
+class AdaptedStudent(Student):
+    """A frozen base and the adapters that are trained. Its folder has both merged, and the adapters beside."""
+
+    def __init__(self, model: Any, shape: AdapterShape, seed: int) -> None:
+        adapt(model, shape, seed)
+        super().__init__(model)
+        self._shape = shape
+
+    def _write(self, folder: Path) -> None:
+        # In a folder of their own: libraries that find adapters beside a model put them on it a second time.
+        save_adapters(self.model, folder / ADAPTERS, self._shape)
+        merge(self.model)
+        super()._write(folder)
+
+
+def build_adapted(shape: AdapterShape, end_id: int, seed: int) -> AdaptedStudent:
+    """A base with adapters that add nothing yet, always the same for the same arguments.
+
+    Raises:
+        InvalidInput: transformers cannot load the base, or it has no such layers.
+    """
+    try:
+        model = AutoModelForCausalLM.from_pretrained(shape.base, dtype=torch.float32, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"transformers loads no causal language model from {shape.base}: {error}", field="spec.shape.adapter.base"
+        ) from error
+    model.config.eos_token_id = model.generation_config.eos_token_id = end_id
+    return AdaptedStudent(model, shape, seed)
 
 
 def build_student(
@@ -101,11 +138,12 @@ def build_student(
         return Student(model)
 
 
-def context_limit(shape: DenseShape | ConfigShape) -> int | None:
+def context_limit(shape: Shape) -> int | None:
     """The longest sequence that a student of this shape can read; None if that is for the teacher to say."""
     if isinstance(shape, DenseShape):
         return None
-    limit: int | None = _body(shape).get("max_position_embeddings")
+    body = read_base_config(Path(shape.base)) if isinstance(shape, AdapterShape) else _body(shape)
+    limit: int | None = body.get("max_position_embeddings")
     return limit
 
 

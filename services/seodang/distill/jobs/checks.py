@@ -15,8 +15,9 @@ from seodang.distill.jobs.limits import check_limits
 from seodang.distill.jobs.shape import check_config
 from seodang.distill.jobs.teachers import check_teachers
 from seodang.distillation import CORPORA, JobSpec, spec_from_proto
+from seodang.distillation.base_model import read_base_config
 from seodang.distillation.data import gather
-from seodang.distillation.spec import ConfigShape, DatasetSource
+from seodang.distillation.spec import AdapterShape, ConfigShape, DatasetSource
 from seodang.distillation.tokenizer_files import vocabulary_of
 
 
@@ -52,6 +53,8 @@ class SpecChecks:
         vocabulary_size = models[0].vocabulary_size
         if resolved.tokenizer:
             vocabulary_size = await asyncio.to_thread(vocabulary_of, Path(resolved.tokenizer))
+        if isinstance(resolved.shape, AdapterShape):
+            await asyncio.to_thread(read_base_config, Path(resolved.shape.base))
         if isinstance(resolved.shape, ConfigShape):
             await check_config(resolved.shape.config_json, vocabulary_size)
 
@@ -70,6 +73,9 @@ class SpecChecks:
         if resolved.tokenizer:
             folder = self._folder(resolved.tokenizer, "spec.shape.tokenizer")
             resolved = msgspec.structs.replace(resolved, tokenizer=str(folder))
+        if isinstance(resolved.shape, AdapterShape):
+            base = self._folder(resolved.shape.base, "spec.shape.adapter.base")
+            resolved = msgspec.structs.replace(resolved, shape=msgspec.structs.replace(resolved.shape, base=str(base)))
         if isinstance(resolved.data.source, DatasetSource):
             source = self._settings.datasets.source(resolved.data.source.version)
             data = msgspec.structs.replace(resolved.data, source=source)

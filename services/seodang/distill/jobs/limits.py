@@ -43,6 +43,8 @@ LIMITS: Final[dict[str, Range]] = {
     "spec.shape.dense.heads": Range(1, 256, zero_is_default=True),
     "spec.shape.dense.kv_heads": Range(1, 256, zero_is_default=True),
     "spec.shape.dense.intermediate_size": Range(8, 131_072, zero_is_default=True),
+    "spec.shape.adapter.rank": Range(1, 4096, zero_is_default=True),
+    "spec.shape.adapter.alpha": Range(_TINY, 1e6, zero_is_default=True),
     "recipe.beta": _SHARE,
     "recipe.cross_entropy_weight": _SHARE,
     "recipe.temperature": Range(0.01, 100),
@@ -68,6 +70,7 @@ _LANGUAGES: Final = ("", "ko", "en")
 _MOST_TEACHERS: Final = 8
 _MOST_BASELINES: Final = 16
 _MOST_LABELS: Final = 64
+_MOST_MODULES: Final = 64
 _LABEL_LETTERS: Final = 256
 _CONFIG_BYTES: Final = 2**20
 
@@ -82,6 +85,7 @@ def check_limits(spec: job_pb2.JobSpec) -> None:
     _check_size("spec.teachers", len(spec.teachers), 1, _MOST_TEACHERS)
     _check_size("spec.baselines", len(spec.baselines), 0, _MOST_BASELINES)
     _check_size("spec.labels", len(spec.labels), 0, _MOST_LABELS)
+    _check_size("spec.shape.adapter.target_modules", len(spec.shape.adapter.target_modules), 0, _MOST_MODULES)
     _check_size("spec.shape.config_json", len(spec.shape.config_json), 0, _CONFIG_BYTES)
     if spec.data.language not in _LANGUAGES:
         known = ", ".join(filter(None, _LANGUAGES))

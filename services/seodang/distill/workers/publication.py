@@ -91,6 +91,8 @@ def _ancestors(job: Job, result: JobResult) -> list[Node]:
     recipe = {"spec_sha256": made.spec_sha256, "seed": str(made.seed), "recipe": asked}
     if made.student_tokenizer_sha256:
         recipe["student_tokenizer_sha256"] = made.student_tokenizer_sha256
+    if made.base is not None:
+        recipe |= {"base": made.base.name, "base_sha256": made.base.sha256}
     return [
         *(Node(_identity(each.model, each.weights_sha256), NodeKind.TEACHER, _facts(each)) for each in made.teachers),
         Node(_identity(made.data.source, made.data.sha256), NodeKind.DATA, _facts(made.data)),

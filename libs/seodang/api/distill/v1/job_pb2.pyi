@@ -296,6 +296,7 @@ class StudentShape(_message.Message):
 
     DENSE_FIELD_NUMBER: _builtins.int
     CONFIG_JSON_FIELD_NUMBER: _builtins.int
+    ADAPTER_FIELD_NUMBER: _builtins.int
     TOKENIZER_FIELD_NUMBER: _builtins.int
     config_json: _builtins.str
     """config.json of any transformers causal language model, as JSON text."""
@@ -309,18 +310,23 @@ class StudentShape(_message.Message):
     def dense(self) -> Global___DenseShape:
         """A small decoder of the LFM2 family."""
 
+    @_builtins.property
+    def adapter(self) -> Global___AdapterShape:
+        """Low-rank adapters on a model that is there already."""
+
     def __init__(
         self,
         *,
         dense: Global___DenseShape | None = ...,
         config_json: _builtins.str = ...,
+        adapter: Global___AdapterShape | None = ...,
         tokenizer: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config_json", b"config_json", "dense", b"dense", "shape", b"shape"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "config_json", b"config_json", "dense", b"dense", "shape", b"shape"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_json", b"config_json", "dense", b"dense", "shape", b"shape", "tokenizer", b"tokenizer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "config_json", b"config_json", "dense", b"dense", "shape", b"shape", "tokenizer", b"tokenizer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_shape: _TypeAlias = _typing.Literal["dense", "config_json"]  # noqa: Y015
+    _WhichOneofReturnType_shape: _TypeAlias = _typing.Literal["dense", "config_json", "adapter"]  # noqa: Y015
     _WhichOneofArgType_shape: _TypeAlias = _typing.Literal["shape", b"shape"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_shape) -> _WhichOneofReturnType_shape | None: ...
 
@@ -371,6 +377,48 @@ class DenseShape(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DenseShape: _TypeAlias = DenseShape  # noqa: Y015
+
+@_typing.final
+class AdapterShape(_message.Message):
+    """Low-rank adapters (LoRA) on the linear layers of a model: only they are trained and checkpointed. The version has both
+    merged, a model like any other, and in `adapter/` the adapters alone, in the format of the PEFT library. Zero takes the
+    default in brackets.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    TARGET_MODULES_FIELD_NUMBER: _builtins.int
+    base: _builtins.str
+    """A folder below one of the server's data roots with config.json, safetensors and tokenizer.json of a model that
+    transformers knows, such as an earlier student. Its tokenizer is the teacher's, or else `StudentShape.tokenizer`
+    names the same folder and the recipes cross tokenizers.
+    """
+    rank: _builtins.int
+    """[8] Width of the adapters."""
+    alpha: _builtins.float
+    """[2 x rank] What an adapter adds is multiplied by alpha / rank."""
+    @_builtins.property
+    def target_modules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Last names of the linear layers that get an adapter, such as "q_proj"; empty takes all of them but the head."""
+
+    def __init__(
+        self,
+        *,
+        base: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        alpha: _builtins.float = ...,
+        target_modules: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "base", b"base", "rank", b"rank", "target_modules", b"target_modules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdapterShape: _TypeAlias = AdapterShape  # noqa: Y015
 
 @_typing.final
 class Recipe(_message.Message):
