@@ -29,8 +29,7 @@ from seodang.distillation import (
     read_events,
     resolve,
 )
-from seodang.distillation.folder import write_whole
-from seodang.distillation.folder import folder_sha256
+from seodang.distillation.folder import folder_sha256, write_whole
 from seodang.distillation.spec import Baseline, Budget, CorpusSource, Data, DenseShape, Recipe, Teacher
 from seodang.distillation.targets import read_ledger
 

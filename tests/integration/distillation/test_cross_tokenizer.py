@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from seodang.base.errors import InvalidInput
 from seodang.distillation import CurvePoint, JobFolder, read_events, read_result
-from seodang.distillation.job import run_job
 from seodang.distillation.folder import folder_sha256
+from seodang.distillation.job import run_job
 from seodang.distillation.spec import Baseline, Budget, Recipe, Teacher, TopKTarget
 from seodang.distillation.teacher import Patience
 from seodang.distillation.tokenizer_files import tokenizer_sha256

@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from seodang.base.errors import Conflict, Unavailable
 from seodang.distillation import CurvePoint, JobFolder, Measured, StateChanged, read_events, read_result
-from seodang.distillation.job import run_job
 from seodang.distillation.folder import folder_sha256
+from seodang.distillation.job import run_job
 from seodang.distillation.spec import (
     Budget,
     ConfigShape,

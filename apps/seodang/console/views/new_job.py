@@ -77,9 +77,7 @@ def _how() -> dict[str, object]:
     divergence = st.selectbox("Divergence", list(DIVERGENCES))
     beta = st.slider("β of generalised JSD", 0.0, 1.0, 0.5, help="0 leans to forward KL, 1 to reverse KL.")
     tokenizer = st.text_input("Own tokenizer", help="Of cross-tokenizer: a folder below the server's data roots.")
-    base = st.text_input(
-        "Base", help="A model's folder below the server's data roots; adapters on it are trained."
-    )
+    base = st.text_input("Base", help="A model's folder below the server's data roots; adapters on it are trained.")
     hidden = st.number_input("Hidden size", 16, value=128, step=16)
     layers, heads = st.columns(2)
     steps, rate = st.columns(2)
