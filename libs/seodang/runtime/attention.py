@@ -81,7 +81,8 @@ class AttentionPlan:
 def _single_token_group(batch: Batch, rows: int, dtype: torch.dtype, device: torch.device) -> Group:
     positions = torch.from_numpy(batch.starts_B[:rows].astype(np.int64)).to(device)[:, None]
     blocks = int(batch.starts_B[:rows].max()) // BLOCK_TOKENS + 1
-    table = torch.from_numpy(batch.tables_BM[:rows, :blocks].reshape(-1)).to(device)
+    # flatten, not reshape: kernels read the table as it lies, and a view of one column lies apart.
+    table = torch.from_numpy(batch.tables_BM[:rows, :blocks].flatten()).to(device)
     mask = _mask(positions, blocks * BLOCK_TOKENS, dtype)
     lengths = torch.from_numpy(batch.starts_B[:rows] + 1).to(device)
     return Group(rows, 1, 0, blocks * BLOCK_TOKENS, table, positions, mask, dtype, lengths)

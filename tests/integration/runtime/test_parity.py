@@ -67,6 +67,17 @@ def test_a_reused_prefix_gives_the_same_tokens(folder: Path, expected: list[list
         assert [results[f"{round_}{i}"] for i in range(len(PROMPTS))] == expected
 
 
+def test_answers_of_less_than_a_block_beside_a_longer_prompt_keep_their_tokens(
+    folder: Path, expected: list[list[int]]
+) -> None:
+    """All who decode hold one block, and the table of the step has more columns: those of the longer prompt."""
+    engine = engine_of(folder)
+    short = [completion_of(f"s{i}", PROMPTS[0], 8) for i in range(3)]
+    results = complete(engine, *short, completion_of("long", PROMPTS[-1], 8))
+    assert [results[f"s{i}"] for i in range(3)] == [expected[0][:8]] * 3
+    assert results["long"] == expected[-1][:8]
+
+
 def test_random_arrivals_cancellations_and_preemptions_change_no_token(folder: Path, expected: list[list[int]]) -> None:
     """A cache of 13 blocks holds two long sequences at most."""
     probe = engine_of(folder)

@@ -123,6 +123,7 @@ class NativeKernels:
     ) -> torch.Tensor:
         """One query token a row over its paged context: [R, N, V]."""
         assert group.blocks is not None
+        assert group.blocks.is_contiguous()
         assert group.lengths_R is not None
         rows, heads, size = query_RND.shape
         key_heads = keys.shape[2]
