@@ -35,13 +35,13 @@ MEMBERS: Final[tuple[Member, ...]] = (
     Member("teacher", "seodang.teacher", ports.TEACHER, keeps_state=False),
     Member("student", "seodang.student", ports.STUDENT, upstreams=("registry",)),
     Member("distill", "seodang.distill", ports.DISTILL, upstreams=("teacher",)),
-    Member("voice", "seodang.adapters.voice", ports.VOICE, upstreams=("student",)),
-    Member("search", "seodang.adapters.search", ports.SEARCH, upstreams=("student",)),
-    Member("messaging", "seodang.adapters.messaging", ports.MESSAGING, upstreams=("student",)),
-    Member("robotics", "seodang.adapters.robotics", ports.ROBOTICS, upstreams=("student",)),
+    Member("voice", "seodang.adapters.voice", ports.VOICE, upstreams=("student", "capture")),
+    Member("search", "seodang.adapters.search", ports.SEARCH, upstreams=("student", "capture")),
+    Member("messaging", "seodang.adapters.messaging", ports.MESSAGING, upstreams=("student", "capture")),
+    Member("robotics", "seodang.adapters.robotics", ports.ROBOTICS, upstreams=("student", "capture")),
     Member(
         "gateway", "seodang.gateway", ports.GATEWAY,
-        upstreams=("teacher", "student", "messaging"), probe=Probe.GATEWAY, keeps_state=False,
+        upstreams=("teacher", "student", "messaging", "capture"), probe=Probe.GATEWAY, keeps_state=False,
     ),
     Member(
         "console", "seodang.console", ports.CONSOLE,
@@ -50,8 +50,8 @@ MEMBERS: Final[tuple[Member, ...]] = (
     ),
 )  # fmt: skip
 
-# The registry is a service of the distill process.
-_PROVIDER: Final = {"registry": "distill"}
+# Registry and capture are services of the distill process.
+_PROVIDER: Final = {"registry": "distill", "capture": "distill"}
 
 
 def environment(member: Member, addresses: dict[str, str], state_dir: Path) -> dict[str, str]:

@@ -27,6 +27,8 @@ _LONGEST_BACKOFF_S: Final = 30.0
 
 Keep: TypeAlias = Callable[[str, generate_pb2.GenerateRequest, str, str], None]
 """``keep(subject, request, model, answer)``: the person agreed to this exchange being kept."""
+OnAnswer: TypeAlias = Callable[[generate_pb2.GenerateRequest, str, str], None]
+"""The same, for whoever does not know the person."""
 
 
 class Outcome(StrEnum):

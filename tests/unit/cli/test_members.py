@@ -26,7 +26,7 @@ def test_a_member_understands_its_environment(member: Member, tmp_path: Path, mo
     loaded = settings.load().model_dump()
     assert [loaded["port"], *(loaded[f"{upstream}_address"] for upstream in member.upstreams)] == [
         member.port,
-        *(addresses["distill" if upstream == "registry" else upstream] for upstream in member.upstreams),
+        *(addresses.get(upstream, addresses["distill"]) for upstream in member.upstreams),
     ]
 
 

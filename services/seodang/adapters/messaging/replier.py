@@ -13,6 +13,7 @@ from seodang.adapters.messaging.sender import Sender
 from seodang.adapters.messaging.settings import MessagingSettings
 from seodang.api.inference.v1 import generate_pb2
 from seodang.base.errors import DeadlineExpired, InvalidInput, Retriable, SeodangError
+from seodang.capture import Keep, keep_nothing
 from seodang.client import AsyncClient, chat, complete_async
 from seodang.tasks import InvalidAnswer, Message, Role, messaging
 
@@ -29,8 +30,14 @@ class Replier:
     """Writes replies, several at a time, one at a time in a conversation. ``run`` it in a task."""
 
     def __init__(
-        self, repository: MessageRepository, student: AsyncClient, sender: Sender, settings: MessagingSettings
+        self,
+        repository: MessageRepository,
+        student: AsyncClient,
+        sender: Sender,
+        settings: MessagingSettings,
+        keep: Keep = keep_nothing,
     ) -> None:
+        self._keep = keep
         self._repository = repository
         self._student = student
         self._sender = sender
@@ -112,4 +119,5 @@ class Replier:
             priority=_PRIORITY[message.route],
         )
         completion = await complete_async(self._student, request, timeout_s)
+        self._keep(message.conversation, request, completion.model, completion.text)
         return messaging.parse(completion.text).text

@@ -19,6 +19,7 @@ from seodang.adapters.messaging.settings import MessagingSettings
 from seodang.adapters.messaging.slack import SlackChannel
 from seodang.api.messaging.v1 import messaging_pb2, messaging_pb2_grpc
 from seodang.base.errors import InvalidInput
+from seodang.capture import keeping
 from seodang.client import AsyncClient
 from seodang.rpc import MeshServer, Mount, ServerConfig
 
@@ -49,13 +50,14 @@ async def _running(settings: MessagingSettings) -> AsyncIterator[MeshServer]:
     limits = httpx.Limits(max_keepalive_connections=0)
     async with (
         AsyncClient(settings.student_address) as student,
+        keeping(settings.capture_address, settings.capture_tenant) as keep,
         open_database(settings.state_dir) as engine,
         httpx.AsyncClient(timeout=settings.send_timeout_s, limits=limits) as http,
         asyncio.TaskGroup() as group,
     ):
         repository = MessageRepository(engine)
         sender = Sender(repository, channels, http, settings)
-        replier = Replier(repository, student, sender, settings)
+        replier = Replier(repository, student, sender, settings, keep)
         servicer = MessagingServicer(MessagingService(channels, repository, replier, settings))
         mount = Mount(servicer, messaging_pb2_grpc.add_MessagingServiceServicer_to_server, _SERVICE)
         # Should one of them meet a fault of ours, the group ends the process: its next start goes on from the disk.

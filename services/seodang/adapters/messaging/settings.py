@@ -25,6 +25,12 @@ class MessagingSettings(Settings):
 
     student_address: str = ports.local(ports.STUDENT)
     model: str = "models/messaging"
+    capture_tenant: str = ""
+    """Whose traffic this is: what people write, and the replies, are kept for training as that tenant's policy
+    allows, by conversation. A messenger says nothing of consent: set it only if people agree before they write. Empty
+    keeps nothing."""
+    capture_address: str = ports.local(ports.DISTILL)
+    """host:port of the server that keeps it."""
     max_reply_tokens: int = Field(128, ge=8)
     history_turns: int = Field(0, ge=0, le=20)
     """Earlier messages of the conversation, with their replies, that the student is shown. The bundled student

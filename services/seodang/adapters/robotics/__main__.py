@@ -5,6 +5,7 @@ from seodang.adapters.robotics.servicer import RoboticsServicer
 from seodang.adapters.robotics.settings import RoboticsSettings
 from seodang.api.robotics.v1 import robotics_pb2, robotics_pb2_grpc
 from seodang.base.process import run_process
+from seodang.capture import keeping
 from seodang.client import AsyncClient
 from seodang.rpc import MeshServer, Mount, ServerConfig
 
@@ -15,8 +16,11 @@ async def serve() -> None:
     """Serves until it is told to stop."""
     settings = RoboticsSettings.load()
     config = ServerConfig(settings.host, settings.port, settings.grace_s)
-    async with AsyncClient(settings.student_address) as student:
-        servicer = RoboticsServicer(RoboticsService(student, settings))
+    async with (
+        AsyncClient(settings.student_address) as student,
+        keeping(settings.capture_address, settings.capture_tenant) as keep,
+    ):
+        servicer = RoboticsServicer(RoboticsService(student, settings, keep))
         mount = Mount(servicer, robotics_pb2_grpc.add_RoboticsServiceServicer_to_server, _SERVICE)
         async with MeshServer("robotics", [mount], config) as server:
             await server.set_ready()

@@ -89,6 +89,8 @@ class Start:
     allowed: frozenset[Action]
     max_actions: int | None
     max_observation_age_s: float | None
+    shared_by: str | None = None
+    """Pseudonym of whoever gives the mission, if they agree to its decisions being kept for training."""
 
 
 @dataclass(frozen=True, slots=True)

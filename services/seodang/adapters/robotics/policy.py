@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from seodang.adapters.robotics.domain import FROM_MODEL, TO_MODEL, Action, Observation
 from seodang.adapters.robotics.envelope import objection
 from seodang.api.inference.v1 import generate_pb2
+from seodang.capture import OnAnswer
 from seodang.client import AsyncClient, chat, complete_async
 from seodang.tasks import robot
 
@@ -16,8 +17,9 @@ _MAX_NEW_TOKENS = 12
 class StudentPolicy:
     """Drives one mission. The memory of the room lives here; the student keeps none."""
 
-    def __init__(self, student: AsyncClient, model: str, mission: str) -> None:
+    def __init__(self, student: AsyncClient, model: str, mission: str, on_answer: OnAnswer | None = None) -> None:
         self._student = student
+        self._on_answer = on_answer
         self._model = model
         self._mission = mission
         self._memory = robot.SceneMemory()
@@ -47,6 +49,8 @@ class StudentPolicy:
             max_new_tokens=_MAX_NEW_TOKENS,
         )
         completion = await complete_async(self._student, generate, timeout_s)
+        if self._on_answer is not None:
+            self._on_answer(generate, completion.model, completion.text)
         return FROM_MODEL[robot.parse(completion.text)]
 
     def _possible(self) -> list[str]:

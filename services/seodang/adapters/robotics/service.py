@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 from seodang.adapters.robotics.domain import Action, Command, Ended, Limits, Observation, Start
 from seodang.adapters.robotics.envelope import Envelope
@@ -11,6 +12,7 @@ from seodang.adapters.robotics.policy import StudentPolicy
 from seodang.adapters.robotics.settings import RoboticsSettings
 from seodang.adapters.robotics.stops import StopLatch, check_session
 from seodang.base.errors import InvalidInput, SeodangError
+from seodang.capture import Keep, keep_nothing
 from seodang.client import AsyncClient
 
 MAX_MISSION_CHARACTERS = 300
@@ -19,8 +21,9 @@ MAX_MISSION_CHARACTERS = 300
 class RoboticsService:
     """Drives each mission in an envelope of its own and stops whichever it is told to."""
 
-    def __init__(self, student: AsyncClient, settings: RoboticsSettings) -> None:
+    def __init__(self, student: AsyncClient, settings: RoboticsSettings, keep: Keep = keep_nothing) -> None:
         self._student = student
+        self._keep = keep
         self._settings = settings
         self._stops = StopLatch(settings.state_dir / "stops.json")
 
@@ -40,7 +43,8 @@ class RoboticsService:
             model = start.model or settings.model
             limits = self._limits(start)
             journal.write("start", mission=start.mission, model=model, max_actions=limits.max_actions)
-            policy = StudentPolicy(self._student, model, start.mission)
+            on_answer = None if start.shared_by is None else partial(self._keep, start.shared_by)
+            policy = StudentPolicy(self._student, model, start.mission, on_answer)
             pace = Pace(settings.observation_timeout_s, 1 / settings.max_actions_per_s, settings.failures_before_fault)
             mission = Mission(policy, Envelope(limits, settings.holds_before_turn), journal, pace, stop)
             try:

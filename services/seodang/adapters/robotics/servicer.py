@@ -71,6 +71,7 @@ def _start(request: robotics_pb2.DriveRequest | None) -> Start:
         allowed=frozenset(_action(action, "start.envelope.allowed") for action in envelope.allowed),
         max_actions=envelope.max_actions or None,
         max_observation_age_s=_seconds(envelope.max_observation_age, "start.envelope") if limited else None,
+        shared_by=start.subject if start.store else None,
     )
 
 

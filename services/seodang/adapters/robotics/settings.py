@@ -22,6 +22,10 @@ class RoboticsSettings(Settings):
     student_address: str = ports.local(ports.STUDENT)
     model: str = "models/robot"
     """The student that drives when a mission names none."""
+    capture_tenant: str = ""
+    """Whose traffic this is: what people agree to share is kept as that tenant's policy allows. Empty keeps nothing."""
+    capture_address: str = ports.local(ports.DISTILL)
+    """host:port of the server that keeps it."""
     max_actions: int = Field(2000, ge=1)
     """Commands of one mission, HOLD included."""
     max_observation_age_s: float = Field(2.0, gt=0)

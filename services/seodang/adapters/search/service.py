@@ -25,6 +25,7 @@ from seodang.adapters.search.settings import SearchSettings
 from seodang.adapters.search.terms import match_expression
 from seodang.api.inference.v1 import generate_pb2
 from seodang.base.errors import InternalFault, InvalidInput
+from seodang.capture import Keep, keep_nothing
 from seodang.client import AsyncClient, chat
 from seodang.rpc import from_fault
 from seodang.tasks import search
@@ -46,6 +47,8 @@ class Question:
     passages: int = 0
     model: str = ""
     request_id: str = ""
+    shared_by: str | None = None
+    """Pseudonym of whoever asks, if they agree to this being kept for training."""
 
 
 AnswerEvent = tuple[Passage, ...] | str | Verdict
@@ -54,8 +57,9 @@ AnswerEvent = tuple[Passage, ...] | str | Verdict
 class SearchService:
     """Indexes, ranks and answers; the student is reached through the mesh."""
 
-    def __init__(self, student: AsyncClient, settings: SearchSettings) -> None:
+    def __init__(self, student: AsyncClient, settings: SearchSettings, keep: Keep = keep_nothing) -> None:
         self._student = student
+        self._keep = keep
         self._settings = settings
         self._indexes = IndexRepository(settings.state_dir, settings.passage_characters)
         # Writers of one index wait here rather than in a thread each.
@@ -136,14 +140,19 @@ class SearchService:
             return
         reader = AnswerReader(passages)
         request = self._request(question, passages)
+        model, answer = "", list[str]()
         call = self._student.inference.Generate(request, timeout=max(timeout_s - _WAY_BACK_S, timeout_s / 2))
         try:
             async for event in call:
                 if event.HasField("fault"):
                     raise from_fault(event.fault)
+                model = event.accepted.model or model
+                answer.append(event.delta.text)
                 for piece in reader.feed(event.delta.text):
                     yield piece
                 if event.HasField("finished"):
+                    if question.shared_by is not None:
+                        self._keep(question.shared_by, request, model, "".join(answer))
                     for piece in reader.finish():
                         yield piece
                     yield reader.verdict(event.finished.usage)

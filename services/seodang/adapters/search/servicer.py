@@ -57,7 +57,14 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self, request: search_pb2.AnswerRequest, context: Context
     ) -> AsyncIterator[search_pb2.AnswerResponse]:
         """Passages, text, and the verdict or a fault."""
-        question = Question(request.index, request.question, request.passages, request.model, request.request_id)
+        question = Question(
+            request.index,
+            request.question,
+            request.passages,
+            request.model,
+            request.request_id,
+            request.subject if request.store else None,
+        )
         accepted = False
         try:
             async with aclosing(self._service.answer(question, context.time_remaining())) as events:

@@ -22,6 +22,10 @@ class SearchSettings(Settings):
     student_address: str = ports.local(ports.STUDENT)
     model: str = "models/search"
     """The student that answers when a request names none."""
+    capture_tenant: str = ""
+    """Whose traffic this is: what people agree to share is kept as that tenant's policy allows. Empty keeps nothing."""
+    capture_address: str = ports.local(ports.DISTILL)
+    """host:port of the server that keeps it."""
     passage_characters: int = Field(320, ge=80, le=4000)
     """Longest passage. It holds for documents indexed from now on."""
     max_answer_tokens: int = Field(160, ge=8)

@@ -12,6 +12,7 @@ from seodang.adapters.voice.servicer import VoiceServicer
 from seodang.adapters.voice.settings import VoiceSettings
 from seodang.api.voice.v1 import voice_pb2, voice_pb2_grpc
 from seodang.base.process import run_process
+from seodang.capture import keeping
 from seodang.client import AsyncClient
 from seodang.rpc import MeshServer, Mount, ServerConfig
 
@@ -29,12 +30,13 @@ async def serve() -> None:
         sockets, timeout_s = Path(folder), settings.engine_timeout_s
         async with (
             AsyncClient(settings.student_address) as student,
+            keeping(settings.capture_address, settings.capture_tenant) as keep,
             _engine(settings.stt_address, _RECOGNISER, home, sockets, settings.state_dir) as hearing,
             _engine(settings.tts_address, _SYNTHESISER, (), sockets, settings.state_dir) as speaking,
         ):
             recogniser = Recogniser(hearing, timeout_s, settings.stt_address)
             synthesiser = Synthesiser(speaking, timeout_s, settings.tts_address)
-            servicer = VoiceServicer(VoiceService(recogniser, synthesiser, student, settings))
+            servicer = VoiceServicer(VoiceService(recogniser, synthesiser, student, settings, keep=keep))
             mount = Mount(servicer, voice_pb2_grpc.add_VoiceServiceServicer_to_server, _SERVICE)
             async with MeshServer("voice", [mount], config) as server:
                 await server.set_ready()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from seodang.adapters.voice.endpointing import Endpointer, EndpointingConfig, SpeechStarted, Utterance
 from seodang.adapters.voice.pacing import Pacer
-from seodang.adapters.voice.service import Decided, Heard, Timing, VoiceService
+from seodang.adapters.voice.service import Asking, Decided, Heard, Timing, VoiceService
 from seodang.adapters.voice.sound import BYTES_PER_SAMPLE, Sound
 from seodang.base.errors import InvalidInput, SeodangError
 
@@ -25,8 +25,7 @@ class ConversationConfig:
 
     input_rate: int
     output_rate: int
-    language: str
-    model: str
+    asking: Asking
     silence_ms: int
 
 
@@ -156,11 +155,11 @@ class Conversation:
     async def _answer(self, sound: Sound, timing: Timing) -> None:
         config, service = self._config, self._service
         try:
-            heard = await service.hear(sound, config.language, timing)
+            heard = await service.hear(sound, config.asking.language, timing)
             self._put(heard)
-            decided = await service.decide(heard, config.model, "", timing)
+            decided = await service.decide(heard, config.asking, timing)
             self._put(decided)
-            reply = (await service.speak(decided.reply, config.language, timing)).resampled(config.output_rate)
+            reply = (await service.speak(decided.reply, config.asking.language, timing)).resampled(config.output_rate)
         except SeodangError as error:
             self._put(error)
             return

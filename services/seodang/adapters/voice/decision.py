@@ -7,6 +7,7 @@ from functools import cache
 import home_assistant_intents
 
 from seodang.api.inference.v1 import generate_pb2
+from seodang.capture import OnAnswer
 from seodang.client import AsyncClient, chat, complete_async
 from seodang.tasks import InvalidAnswer, assistant
 
@@ -23,6 +24,7 @@ class Student:
     client: AsyncClient
     model: str
     timeout_s: float
+    on_answer: OnAnswer | None = None
 
     async def decide(self, text: str, request_id: str = "") -> assistant.ToolCall | None:
         """The call for what was said; None if the student's answer is no call of the catalogue.
@@ -39,6 +41,8 @@ class Student:
             max_new_tokens=_MAX_NEW_TOKENS,
         )
         completion = await complete_async(self.client, request, self.timeout_s)
+        if self.on_answer is not None:
+            self.on_answer(request, completion.model, completion.text)
         try:
             call = assistant.parse(completion.text.strip())
         except InvalidAnswer as error:

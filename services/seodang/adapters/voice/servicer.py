@@ -19,7 +19,7 @@ from seodang.adapters.voice.conversation import (
 )
 from seodang.adapters.voice.endpointing import SpeechStarted
 from seodang.adapters.voice.engines import Engine
-from seodang.adapters.voice.service import Decided, Heard, Timing, VoiceService, check_language
+from seodang.adapters.voice.service import Asking, Decided, Heard, Timing, VoiceService, check_language
 from seodang.adapters.voice.wav import MAX_RATE, MIN_RATE, read_wav, write_wav
 from seodang.api.voice.v1 import voice_pb2, voice_pb2_grpc
 from seodang.base.errors import InvalidInput, SeodangError
@@ -41,9 +41,9 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
     async def Ask(self, request: voice_pb2.AskRequest, context: Context) -> voice_pb2.AskResponse:
         """One utterance."""
         sound = read_wav(request.wav)
-        answer = await self._service.ask(
-            sound, request.language, request.model, request.request_id, text_only=request.text_only
-        )
+        shared_by = request.subject if request.store else None
+        asking = Asking(request.language, request.model, request.request_id, shared_by)
+        answer = await self._service.ask(sound, asking, text_only=request.text_only)
         return voice_pb2.AskResponse(
             transcript=_transcript(answer.heard),
             tool_call=_tool_call(answer.decided.call) if answer.decided.call else None,
@@ -103,8 +103,7 @@ def _config(request: voice_pb2.ConverseRequest | None) -> ConversationConfig:
     return ConversationConfig(
         input_rate=_rate(config.input, "config.input"),
         output_rate=_rate(config.output, "config.output"),
-        language=config.language,
-        model=config.model,
+        asking=Asking(config.language, config.model, shared_by=config.subject if config.store else None),
         silence_ms=silence_ms,
     )
 

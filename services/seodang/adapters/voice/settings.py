@@ -22,6 +22,10 @@ class VoiceSettings(Settings):
     student_address: str = ports.local(ports.STUDENT)
     model: str = "models/assistant"
     """The student that decides when a request names none."""
+    capture_tenant: str = ""
+    """Whose traffic this is: what people agree to share is kept as that tenant's policy allows. Empty keeps nothing."""
+    capture_address: str = ports.local(ports.DISTILL)
+    """host:port of the server that keeps it."""
     stt_address: str = ""
     """host:port of a Wyoming speech recogniser; empty: the built-in one, which hears home commands."""
     tts_address: str = ""

@@ -20,13 +20,13 @@ from seodang.adapters.voice.conversation import (
     ReplySound,
 )
 from seodang.adapters.voice.endpointing import SpeechStarted
-from seodang.adapters.voice.service import Decided, Heard, Timing
+from seodang.adapters.voice.service import Asking, Decided, Heard, Timing
 from seodang.adapters.voice.settings import VoiceSettings
 from seodang.adapters.voice.sound import Sound
 from seodang.base.errors import SeodangError, Unavailable
 
 RATE = 16_000
-CONFIG = ConversationConfig(RATE, RATE, "en", "", 300)
+CONFIG = ConversationConfig(RATE, RATE, Asking("en"), 300)
 
 
 @dataclass
@@ -44,7 +44,7 @@ class SlowService:
         await self._work()
         return Heard(str(number), language, "engine")
 
-    async def decide(self, heard: Heard, model: str, request_id: str, timing: Timing) -> Decided:
+    async def decide(self, heard: Heard, asking: Asking, timing: Timing) -> Decided:
         await self._work()
         return Decided(None, heard.text)
 
@@ -172,7 +172,7 @@ async def test_what_a_slow_listener_has_not_taken_yet_is_taken_back(speech: Soun
 
 async def test_a_fault_of_ours_does_not_leave_the_speaker_waiting(speech: Sound) -> None:
     class Broken(SlowService):
-        async def decide(self, heard: Heard, model: str, request_id: str, timing: Timing) -> Decided:
+        async def decide(self, heard: Heard, asking: Asking, timing: Timing) -> Decided:
             raise ZeroDivisionError("a bug")
 
     async def incoming() -> AsyncIterator[Incoming]:
