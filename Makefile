@@ -30,7 +30,7 @@ test: env ## All tests.
 	@$(RUN) -m pytest
 
 test-vllm: env ## Students in the real vLLM, and the contract with it as engine; installs it under out/bench (more than a gigabyte).
-	@SEODANG_TEST_VLLM=1 $(RUN) -m pytest --timeout=4000 tests/integration/export/test_vllm.py tests/contract/inference
+	@SEODANG_TEST_VLLM=1 $(RUN) -m pytest --timeout=4000 tests/integration/export/test_vllm.py tests/integration/teacher/test_vllm.py tests/contract/inference
 
 check: env ## Format, lint, types, import direction, contract, stub drift, policies.
 	@infra/check.sh "$(BIN)"

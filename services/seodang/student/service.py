@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
@@ -25,7 +25,7 @@ from seodang.student.domain import FolderSource, LoadOrder, Progress, Resident, 
 from seodang.student.folders import weight_bytes
 from seodang.student.loading import Loading
 from seodang.worker import EngineHost
-from seodang.worker.messages import LoadOptions, LoadProgress
+from seodang.worker.messages import ExternalServer, LoadOptions, LoadProgress
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +41,19 @@ class Placement:
     An async context manager: leaving it ends loads under way. The host itself is somebody else's.
     """
 
-    def __init__(self, host: EngineHost, options: LoadOptions, memory_bytes: int, fetch: Fetch) -> None:
+    def __init__(
+        self,
+        host: EngineHost,
+        options: LoadOptions,
+        memory_bytes: int,
+        fetch: Fetch,
+        external: Mapping[str, ExternalServer],
+    ) -> None:
         self._host = host
         self._options = options
         self._memory_bytes = memory_bytes
         self._fetch = fetch
+        self._external = external
         self._in_memory: dict[str, Resident] = {}
         self._by_name: dict[str, Resident] = {}
         self._loadings: dict[str, Loading] = {}
@@ -178,7 +186,9 @@ class Placement:
             error = InternalFault(f"loading {order.name} met a fault of the server's own; its log has the details")
         log.warning("%s could not be loaded from %s: %s", order.name, order.source, error.message)
         # A version that could not be fetched is asked for again; what callers make up must not be remembered.
-        if isinstance(error, Exhausted) and isinstance(order.source, FolderSource):
+        # An external server may be away for a while, or start later than we do.
+        may_come = isinstance(error, Retriable if order.name in self._external else Exhausted)
+        if may_come and isinstance(order.source, FolderSource):
             self._on_demand[order.name] = order
         elif isinstance(error, FAULTS_OF_THE_CHECKPOINT) and order.name not in (*self._by_name, *self._on_demand):
             self._failed[order.name] = error
@@ -187,7 +197,8 @@ class Placement:
     async def _bring_in(self, loading: Loading) -> Resident:
         order = loading.order
         folder = await self._folder_of(loading)
-        needed = weight_bytes(folder, order.dtype) + self._options.cache_bytes
+        elsewhere = order.name in self._external
+        needed = 0 if elsewhere else weight_bytes(folder, order.dtype) + self._options.cache_bytes
         await self._reserve(order, needed)
         try:
             return await self._load(loading, folder)
@@ -206,7 +217,7 @@ class Placement:
         def report(progress: LoadProgress) -> None:
             loading.report(Progress("reading weights", progress.bytes_read, progress.bytes_total))
 
-        options = msgspec.structs.replace(self._options, dtype=order.dtype)
+        options = msgspec.structs.replace(self._options, dtype=order.dtype, external=self._external.get(order.name))
         sampling = read_defaults(folder)
         info = await self._host.load(engine_id, str(folder), options=options, on_progress=report)
         try:

@@ -4,20 +4,32 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from seodang.base import ports
 from seodang.base.settings import Settings, settings_config
+from seodang.inference import ModelName
 from seodang.rpc import ServerConfig
 from seodang.worker import HostSettings
-from seodang.worker.messages import LoadOptions
+from seodang.worker.messages import ExternalServer, LoadOptions
 
 Count = Annotated[int, Field(ge=1)]
 
 
 def _split(value: Any) -> Any:
     return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+
+class Engine(BaseModel):
+    """A vLLM server that computes one student instead of our engine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    """Such as http://10.0.0.6:8000."""
+    model: str = ""
+    """The student's name there; unset, the only one there is."""
 
 
 class StudentSettings(Settings):
@@ -53,6 +65,11 @@ class StudentSettings(Settings):
     """Torch threads; unset, the machine's cores."""
     unread_tokens: Count = 2048
     """Generated tokens that may wait for a slow reader."""
+    engines: dict[str, Engine] = Field(default_factory=dict)
+    """As JSON, the students that vLLM servers compute: {"models/robot": {"url": "http://10.0.0.6:8000"}}. Their folders
+    need config.json and the tokenizer only."""
+    engine_api_key: SecretStr = SecretStr("")
+    """What those servers were started with as ``--api-key``."""
 
     def host_settings(self) -> HostSettings:
         """For the engine's process."""
@@ -63,6 +80,14 @@ class StudentSettings(Settings):
         return LoadOptions(
             dtype=self.dtype, max_batch=self.max_batch, max_waiting=self.max_waiting, cache_bytes=self.cache_bytes
         )
+
+    def external_servers(self) -> dict[str, ExternalServer]:
+        """The servers by the names of their students. ``InvalidInput`` for an address that is none."""
+        key = self.engine_api_key.get_secret_value()
+        return {
+            str(ModelName.parse(name, field="engines")): ExternalServer.at(engine.url, engine.model, key)
+            for name, engine in self.engines.items()
+        }
 
     def server_config(self) -> ServerConfig:
         """For the gRPC server."""
