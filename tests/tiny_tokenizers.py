@@ -14,6 +14,7 @@ TEMPLATE = (
     "{% for m in messages %}[{{ m.role }}] {{ m.content }}</s>{% endfor %}"
     "{% if add_generation_prompt %}[assistant] {% endif %}"
 )
+KNOWN = frozenset("거실을켜감사합니다열둘셋은이 0123456789abcdefghilmnoprstuv.,")
 MORE_SENTENCES = [*SENTENCES, "1 plus 2 is 3", "열둘 더하기 셋은 열다섯이다 🙂", "grandmother's lamp 👩‍👩‍👧"]
 
 
@@ -24,10 +25,8 @@ def sentence_piece_bpe(size: int = 340) -> PreTrainedTokenizerFast:
     core.decoder = decoders.Sequence(
         [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    trainer = trainers.BpeTrainer(
-        vocab_size=size - 256, special_tokens=_special(SPECIAL), limit_alphabet=40, show_progress=False
-    )
-    core.train_from_iterator(MORE_SENTENCES, trainer)
+    trainer = trainers.BpeTrainer(vocab_size=size - 256, special_tokens=_special(SPECIAL), show_progress=False)
+    core.train_from_iterator(("".join(filter(KNOWN.__contains__, text)) for text in MORE_SENTENCES), trainer)
     # Bytes are tokens like others, which no text can spell.
     learned = json.loads(core.to_str())["model"]
     vocabulary = learned["vocab"] | {byte: len(learned["vocab"]) + number for number, byte in enumerate(BYTES)}
@@ -36,18 +35,17 @@ def sentence_piece_bpe(size: int = 340) -> PreTrainedTokenizerFast:
     return _wrapped(core)
 
 
-def unigram(size: int = 340) -> PreTrainedTokenizerFast:
+def unigram(size: int = 420) -> PreTrainedTokenizerFast:
     """As newer SentencePiece models have it: no space before, words apart, unknown characters as bytes."""
-    core = Tokenizer(models.Unigram())
+    text = "\u2581".join(word for sentence in MORE_SENTENCES for word in sentence.split())
+    # Whoever trains one by this library gets another each time; these pieces are as good as trained ones here.
+    pieces = [*sorted(set(text)), *sorted({text[at : at + 3] for at in range(0, len(text), 2)})]
+    scores = [*((piece, -12.0) for piece in SPECIAL), *((piece, -10.0 + len(piece)) for piece in pieces)]
+    scores = [*scores[: size - 256], *((byte, -20.0) for byte in BYTES)]
+    core = Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=True))
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     core.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
-    trainer = trainers.UnigramTrainer(
-        vocab_size=size - 256, special_tokens=_special(SPECIAL), unk_token="<unk>", show_progress=False
-    )
-    core.train_from_iterator(MORE_SENTENCES, trainer)
-    vocabulary = [*core.get_vocab().items()]
-    scores = [(token, -8.0) for token, _ in sorted(vocabulary, key=lambda item: item[1])]
-    core.model = models.Unigram([*scores, *((byte, -20.0) for byte in BYTES)], unk_id=0, byte_fallback=True)
+    core.add_special_tokens(_special(SPECIAL))
     return _wrapped(core)
 
 

@@ -1,0 +1,79 @@
+"""A model from elsewhere becomes a student through the real server: its own tokenizer, adapters, a teacher of another
+family; then it is published, verified and served like any other.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+from tests import tiny_tokenizers
+from tests.integration.distill.requests import create, watch
+from tests.integration.distill.server_process import server_process
+from tests.integration.distill.test_real_worker import download_bundled, sums, verify
+from tests.serving import Serving, start_server
+
+from seodang.api.distill.v1 import job_pb2
+from seodang.api.inference.v1 import generate_pb2, inference_pb2
+from seodang.client import AsyncClient, chat, complete_async
+from seodang.distill.settings import DistillSettings
+from seodang.distillation.spec import DenseShape
+from seodang.distillation.tokenizer_files import tokenizer_sha256
+from seodang.distillation.training import build_student
+from seodang.provenance import SigningKey
+
+
+def model_from_elsewhere(folder: Path) -> Path:
+    """A small model with a SentencePiece tokenizer and more rows in its table than that has tokens."""
+    tokenizer = tiny_tokenizers.sentence_piece_bpe()
+    tokenizer.save_pretrained(folder.parent / "tokenizer")
+    shape = DenseShape(hidden_size=32, layers=2, heads=2, kv_heads=1, intermediate_size=64)
+    student = build_student(shape, 352, tokenizer.eos_token_id, context_tokens=128, seed=1)
+    student.save(folder, folder.parent / "tokenizer")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_adapters_on_a_model_from_elsewhere_are_distilled_published_verified_and_served(
+    teacher: Serving, checkpoints: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "sums.jsonl").write_text(sums())
+    elsewhere = model_from_elsewhere(data / "elsewhere")
+    spec = job_pb2.JobSpec(
+        student="sums",
+        teachers=[job_pb2.Teacher(model="models/tiny")],
+        data=job_pb2.DataSpec(file="sums.jsonl", license="CC0-1.0", eval_examples=4),
+        shape=job_pb2.StudentShape(adapter=job_pb2.AdapterShape(base="elsewhere", rank=4), tokenizer="elsewhere"),
+        recipe=job_pb2.Recipe(kind=job_pb2.Recipe.KIND_CROSS_TOKENIZER, cross_entropy_weight=0.2),
+        budget=job_pb2.Budget(steps=10, tokens_per_step=64, checkpoint_steps=5),
+        gate=job_pb2.Gate(max_parameter_share=1.0, promote_to="production"),
+    )
+    settings = DistillSettings(
+        state_dir=tmp_path / "state", teacher_address=teacher.address, data_roots=(data,),
+        worker_command=(sys.executable, "-m", "seodang.distillation"),
+    )  # fmt: skip
+    async with server_process(settings, tmp_path) as server:
+        async with AsyncClient(server.address) as client:
+            jobs, _ = await watch(client, (await create(client, spec)).name, timeout_s=400)
+        assert jobs[-1].state == job_pb2.JOB_STATE_SUCCEEDED, jobs[-1]
+        assert not jobs[-1].result.measurements[1].HasField("forward_kl")
+        (tmp_path / "no-students").mkdir()
+        with start_server(
+            "student", tmp_path / "student", registry_address=server.address, model_roots=tmp_path / "no-students",
+            state_dir=tmp_path / "student" / "state", cache_bytes=8 * 2**20,
+        ) as student:  # fmt: skip
+            async with AsyncClient(student.address) as client:
+                request = generate_pb2.GenerateRequest(
+                    model="models/sums@production", prompt=chat([("user", "1 + 1")]), max_new_tokens=4
+                )
+                answer = await complete_async(client, request)
+                served = await client.inference.GetModel(inference_pb2.GetModelRequest(name=answer.model))
+        assert answer.model == jobs[-1].result.version
+        assert served.model.tokenizer_sha256 == tokenizer_sha256(elsewhere)
+    folder = download_bundled(settings.state_dir, jobs[-1], tmp_path / "bundled")
+    assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+    key = tmp_path / "trusted.pem"
+    key.write_bytes(SigningKey.open(settings.state_dir / "signing-key.pem").public.pem)
+    assert verify(folder, key, checkpoints / "tiny") == {}
