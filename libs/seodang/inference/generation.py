@@ -146,5 +146,7 @@ def to_usage(usage: Usage) -> usage_pb2.Usage:
         completion_tokens=usage.completion_tokens,
         queue_ms=usage.queue_s * 1e3,
         total_ms=usage.total_s * 1e3,
+        drafted_tokens=usage.drafted_tokens,
+        accepted_draft_tokens=usage.accepted_tokens,
         **message,
     )

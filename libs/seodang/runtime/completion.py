@@ -1,9 +1,12 @@
 """A completion: a sequence that draws tokens until something ends it."""
 
 import time
+from dataclasses import dataclass
 
 import torch
 
+from seodang.runtime.attention import BLOCK_TOKENS
+from seodang.runtime.batch import Row
 from seodang.runtime.grammar import Grammar
 from seodang.runtime.sampler import SamplingState
 from seodang.runtime.sequence import Sequence
@@ -37,6 +40,13 @@ class Completion(Sequence):
         self.sampling = SamplingState.start(command.sampling, prompt)
         self.grammar = grammar
         self.ended: Finished | None = None
+        self.draft: list[int] = []
+        """Guesses of the next tokens, computed in the same step as the last one."""
+        self.drawn = 0
+        """Tokens drawn in the step under way."""
+        self.goes_on = False
+        """Whether the last draw was the guess, so that the logits after it are known too."""
+        self._drafted = self._accepted = 0
         room = context_tokens - len(prompt)
         self.limit = room if command.max_new_tokens is None else min(command.max_new_tokens, room)
         """Tokens to draw at most."""
@@ -52,14 +62,34 @@ class Completion(Sequence):
         """Tokens drawn so far."""
         return len(self.tokens) - self.prompt_tokens
 
+    @property
+    def room(self) -> int:
+        """Tokens that it may still draw."""
+        return self.limit - self.completion_tokens
+
     def outputs(self, count: int) -> slice:
         """The last token, once the step reaches it."""
         return slice(count - 1, count) if count == self.remaining else slice(0, 0)
+
+    def rows(self, count: int) -> list[Row]:
+        """Each guess is a row of its own: a layer stores its entries before it looks, so it sees those before it."""
+        guesses = enumerate(self.draft, start=len(self.tokens))
+        drafted = [Row([token], at, self.blocks[: at // BLOCK_TOKENS + 1], slice(0, 1)) for at, token in guesses]
+        return super().rows(count) + drafted
+
+    def settle(self) -> None:
+        """The step is over: all tokens drawn in it but the last were guessed, and so computed."""
+        self.computed += max(0, self.drawn - 1)
+        self._drafted += len(self.draft)
+        self.drawn, self.draft = 0, []
 
     def append(self, token: int, logprob: TokenLogprob | None) -> TokenDelta:
         """Take a drawn token; sets ``ended`` if it is the last."""
         if not self.clock.first_token:
             self.clock.first_token = time.monotonic()
+        guessed = self.draft[self.drawn : self.drawn + 1] == [token]
+        self.drawn += 1
+        self._accepted += guessed
         self.tokens.append(token)
         self.sampling.note(token)
         if self.grammar is not None:
@@ -74,6 +104,7 @@ class Completion(Sequence):
                 release = self._text.finish()
                 text += release.text
             self.ended = self.finish(reason, stop_string=stop, stop_token_id=token if is_stop else None)
+        self.goes_on = guessed and self.ended is None
         logprobs = () if logprob is None else (logprob,)
         return TokenDelta(request_id=self.request_id, token_ids=(token,), text=text, logprobs=logprobs)
 
@@ -96,6 +127,8 @@ class Completion(Sequence):
             queue_s=(clock.started or now) - clock.accepted,
             first_token_s=clock.first_token - clock.accepted if clock.first_token else 0.0,
             total_s=now - clock.accepted,
+            drafted_tokens=self._drafted + len(self.draft),
+            accepted_tokens=self._accepted,
         )
         return Finished(
             request_id=self.request_id,
@@ -115,6 +148,19 @@ class Completion(Sequence):
         if self.completion_tokens >= self.limit:
             return FinishReason.CONTEXT if self._fills_context else FinishReason.LENGTH
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A completion's part in the logits of a step: those after its last token, then those after each guess."""
+
+    completion: Completion
+    first: int
+
+    @property
+    def row(self) -> int:
+        """Where the logits of its next token are."""
+        return self.first + self.completion.drawn
 
 
 def describe(logits_V: torch.Tensor, token: int, top: int, tokenizer: Tokenizer) -> TokenLogprob:

@@ -1,20 +1,22 @@
 """One model being served: admission, and the step that moves every running request forward."""
 
+import itertools
 from collections.abc import Sequence as Seq
 
 import torch
 
 from seodang.base.errors import AlreadyExists, SeodangError
 from seodang.runtime.admission import check_embed, check_generate, check_score
-from seodang.runtime.batch import Batch
+from seodang.runtime.batch import Batch, Row
 from seodang.runtime.block import BlockPool
-from seodang.runtime.completion import Completion, describe
+from seodang.runtime.completion import Completion, Drawing, describe
 from seodang.runtime.executor import Executor
 from seodang.runtime.grammar import Grammars
 from seodang.runtime.sampler import draw
 from seodang.runtime.scheduler import Scheduler, Share
 from seodang.runtime.scoring import EmbedJob, Pooled, Scoring
 from seodang.runtime.sequence import Sequence
+from seodang.runtime.speculation import Speculation
 from seodang.runtime.tokenizer import Tokenizer
 from seodang.worker.faults import to_failed
 from seodang.worker.messages import (
@@ -43,6 +45,8 @@ class Engine:
             max_waiting=options.max_waiting,
             step_tokens=options.prefill_tokens,
         )
+        self.speculation: Speculation | None = None
+        """Set by whoever has a draft model for the engine."""
         self._requests: dict[str, list[Sequence]] = {}
         self._grammars = Grammars(tokenizer)
         self._scores_alone = options.reproducible_scores
@@ -57,8 +61,11 @@ class Engine:
         shares = self.scheduler.schedule()
         if not shares:
             return []
-        self.executor.forward(Batch.of([share.sequence.row(share.count) for share in shares]))
-        outputs = self._advance(shares)
+        if self.speculation is not None:
+            self.speculation.guess(shares)
+        rows = [share.sequence.rows(share.count) for share in shares]
+        self.executor.forward(Batch.of(list(itertools.chain(*rows))))
+        outputs = self._advance(shares, rows)
         events = self._read(shares, outputs)
         return events + self._continue(shares, outputs)
 
@@ -109,12 +116,11 @@ class Engine:
             self._forget(request_id)
         return failed
 
-    def _advance(self, shares: Seq[Share]) -> list[slice]:
-        """Count the computed tokens, seal full blocks; the rows of the executor's outputs that belong to each share."""
+    def _advance(self, shares: Seq[Share], rows: Seq[Seq[Row]]) -> list[slice]:
+        """Count the computed tokens, seal full blocks; the executor's outputs that belong to each share."""
         slices, begin = [], 0
-        for share in shares:
-            wanted = share.sequence.outputs(share.count)
-            slices.append(slice(begin, begin + wanted.stop - wanted.start))
+        for share, own in zip(shares, rows, strict=True):
+            slices.append(slice(begin, begin + sum(row.outputs.stop - row.outputs.start for row in own)))
             begin = slices[-1].stop
             share.sequence.computed += share.count
             self.scheduler.seal(share.sequence)
@@ -135,25 +141,42 @@ class Engine:
         return events
 
     def _continue(self, shares: Seq[Share], outputs: Seq[slice]) -> list[Event]:
-        """Draw the next token of every completion whose tokens are all computed."""
+        """Draw for every completion whose tokens are all computed: one token, and more while the guesses are right."""
         events: list[Event] = []
-        ready: list[tuple[Completion, int, torch.Tensor | None]] = []
+        drawing: list[Drawing] = []
+        wanted: list[int] = []
         for share, rows in zip(shares, outputs, strict=True):
-            completion = share.sequence
-            if not isinstance(completion, Completion) or rows.start == rows.stop:
-                continue
-            try:
-                allowed = None if completion.grammar is None else completion.grammar.allowed()
-                ready.append((completion, rows.start, allowed))
-            except SeodangError as error:
-                events.append(self._fail(completion, error))
-        if ready:
-            wanted = tuple(row for _, row, _ in ready)
-            logits_RV = self.executor.logits(wanted, slice(0, self.executor.vocab_size))
-            tokens = draw(logits_RV, [completion.sampling for completion, _, _ in ready], [mask for *_, mask in ready])
-            for (completion, _, _), logits_V, token in zip(ready, logits_RV, tokens, strict=True):
-                events += self._append(completion, token, logits_V)
+            if isinstance(share.sequence, Completion) and rows.start < rows.stop:
+                drawing.append(Drawing(share.sequence, len(wanted)))
+                wanted.extend(range(rows.start, rows.stop))
+        if wanted:
+            logits_RV = self.executor.logits(tuple(wanted), slice(0, self.executor.vocab_size))
+            going = drawing
+            while going:
+                going = self._draw(going, logits_RV, events)
+        if self.speculation is not None:
+            self.speculation.learn(sum(each.completion.drawn for each in drawing))
+        for each in drawing:
+            each.completion.settle()
         return events
+
+    def _draw(self, going: Seq[Drawing], logits_RV: torch.Tensor, events: list[Event]) -> list[Drawing]:
+        """One token for each completion; those that had it guessed, and so go on."""
+        ready: list[Drawing] = []
+        masks: list[torch.Tensor | None] = []
+        for each in going:
+            try:
+                grammar = each.completion.grammar
+                masks.append(None if grammar is None else grammar.allowed())
+                ready.append(each)
+            except SeodangError as error:
+                events.append(self._fail(each.completion, error))
+        rows = [each.row for each in ready]
+        logits_RV = logits_RV if len(rows) == len(logits_RV) else logits_RV[rows]
+        tokens = draw(logits_RV, [each.completion.sampling for each in ready], masks) if ready else []
+        for each, logits_V, token in zip(ready, logits_RV, tokens, strict=True):
+            events += self._append(each.completion, token, logits_V)
+        return [each for each in ready if each.completion.goes_on]
 
     def _append(self, completion: Completion, token: int, logits_V: torch.Tensor) -> list[Event]:
         """Give a completion its next token; the events of it, and of its end."""
@@ -190,7 +213,7 @@ class Engine:
             raise
 
     def _end(self, sequence: Sequence) -> None:
-        self.scheduler.remove(sequence)
+        self._leave(sequence)
         siblings = self._requests[sequence.request_id]
         siblings.remove(sequence)
         if not siblings:
@@ -199,5 +222,10 @@ class Engine:
     def _forget(self, request_id: str) -> list[Sequence]:
         sequences = self._requests.pop(request_id, [])
         for sequence in sequences:
-            self.scheduler.remove(sequence)
+            self._leave(sequence)
         return sequences
+
+    def _leave(self, sequence: Sequence) -> None:
+        self.scheduler.remove(sequence)
+        if self.speculation is not None and isinstance(sequence, Completion):
+            self.speculation.forget(sequence)

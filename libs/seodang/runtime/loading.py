@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedConfig
 
+from seodang.base.errors import InvalidInput
 from seodang.runtime.architecture import read_config
 from seodang.runtime.attention import BLOCK_TOKENS
 from seodang.runtime.checkpoint import Checkpoint
 from seodang.runtime.decoder import Decoder, own_family
+from seodang.runtime.drafter import Drafter
 from seodang.runtime.engine import Engine
 from seodang.runtime.executor import DTYPES, Announce, Executor
 from seodang.runtime.fingerprint import fingerprint
@@ -17,9 +19,10 @@ from seodang.runtime.kernels.choice import choose_kernels
 from seodang.runtime.layout import check_layout, is_latent
 from seodang.runtime.reading import Report, ShardFiles
 from seodang.runtime.sharding import Ranks
+from seodang.runtime.speculation import Speculation
 from seodang.runtime.tokenizer import Tokenizer
 from seodang.runtime.weights import Disk, Outline, Seat
-from seodang.worker.messages import Layout, LoadOptions, ModelInfo
+from seodang.worker.messages import Draft, Layout, LoadOptions, ModelInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +115,24 @@ def load_engine(
         load_s=facts.load_s,
         bytes_read=facts.bytes_read,
     )
-    return Engine(executor, tokenizer, options, context), info
+    engine = Engine(executor, tokenizer, options, context)
+    if options.draft is not None:
+        drafter = _load_drafter(options.draft, engine, ranks, report)
+        engine.speculation = Speculation(drafter, engine.scheduler, options.draft.depth)
+    return engine, info
+
+
+def _load_drafter(draft: Draft, engine: Engine, ranks: Ranks, report: Report) -> Drafter:
+    """The draft model, whole on the leading rank. ``InvalidInput`` if its tokens are not those of the served one."""
+    if draft.depth < 1:
+        raise InvalidInput(f"a draft of {draft.depth} tokens: draft at least 1", field="options.draft.depth")
+    options = LoadOptions(dtype=draft.dtype, cache_bytes=draft.cache_bytes)
+    executor, facts = load_executor(draft.folder, options, Ranks.alone(ranks.device.type), report)
+    own, theirs = engine.tokenizer.sha256, Tokenizer(facts.checkpoint.folder, executor.config).sha256
+    if own != theirs:
+        raise InvalidInput(
+            f"{draft.folder} has another tokenizer ({theirs[:12]}) than the model it would draft for ({own[:12]}): "
+            "draft with a student of that model, or without a draft model",
+            field="options.draft.folder",
+        )
+    return Drafter(executor, engine.executor.vocab_size, options.prefill_tokens)

@@ -53,6 +53,11 @@ class SamplingState:
         self.counts[token] += 1
         self.drawn += 1
 
+    def ahead(self, tokens: Seq[int]) -> "SamplingState":
+        """The state it will be in if these tokens are drawn next."""
+        counts = self.counts + Counter(tokens) if self.reshapes else self.counts
+        return SamplingState(self.params, self.prompt, self.seed, counts, self.drawn + len(tokens))
+
     def uniform(self) -> float:
         """The number that decides the next draw."""
         return float(uniforms(self.seed, np.array([self.drawn], np.int64))[0])

@@ -97,6 +97,12 @@ class Scheduler:
         shares = [share for share in shares if share.sequence in self._running]
         return sorted(shares, key=lambda share: share.count > 1)
 
+    def reach(self, sequence: Sequence, count: int) -> int:
+        """How many of ``count`` more tokens a running sequence has room for when it takes blocks that nobody holds."""
+        needed = min(blocks_to_add(sequence, count), self.pool.available)
+        sequence.blocks.extend(self.pool.take() for _ in range(needed))
+        return min(count, len(sequence.blocks) * BLOCK_TOKENS - sequence.computed)
+
     def seal(self, sequence: Sequence) -> None:
         """Name the blocks that have become full, so that others can share them."""
         full = sequence.computed // BLOCK_TOKENS

@@ -73,8 +73,8 @@ class Sequence(ABC):
     def outputs(self, count: int) -> slice:
         """Which of the next ``count`` tokens need their hidden states, counted from the first of them."""
 
-    def row(self, count: int) -> Row:
-        """The next ``count`` tokens as a row of a batch."""
+    def rows(self, count: int) -> list[Row]:
+        """The next ``count`` tokens as a row of a batch, and rows of what else is to be computed behind it."""
         begin, end = self.computed, self.computed + count
         blocks = self.blocks[: (end - 1) // BLOCK_TOKENS + 1]
-        return Row(self.tokens[begin:end], begin, blocks, self.outputs(count))
+        return [Row(self.tokens[begin:end], begin, blocks, self.outputs(count))]

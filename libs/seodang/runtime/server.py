@@ -211,6 +211,8 @@ class Server:
 
     def _load_failed(self, command: Load, error: SeodangError) -> None:
         self._loading.discard(command.model_id)
+        if self._ranks.size > 1:  # the others may have loaded their part
+            give(UnloadOrder(model_id=command.model_id))
         self._link.send([to_failed(command.request_id, error)])
 
     def _unload(self, command: Unload) -> list[Event]:

@@ -10,7 +10,7 @@ from seodang.base.errors import InvalidInput
 from seodang.base.settings import Settings, settings_config
 from seodang.rpc import ServerConfig
 from seodang.worker import HostSettings
-from seodang.worker.messages import ExternalServer, Layout, LoadOptions
+from seodang.worker.messages import Draft, ExternalServer, Layout, LoadOptions
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -50,6 +50,12 @@ class TeacherSettings(Settings):
     reproducible_scores: bool = False
     """Score every sequence alone and from its first token: the same bits whatever else is asked for, and slower
     (docs/decisions/0010-reproducible-scores.md)."""
+    draft_folder: Path | None = None
+    """A checkpoint with the same tokenizer, such as a student of this model, that drafts for it: the same answers, sooner
+    (docs/decisions/0015-speculation-changes-no-token.md)."""
+    draft_dtype: Literal["float32", "bfloat16", "int8"] = "float32"
+    draft_depth: Count = 4
+    """Tokens that it drafts at most; fewer, or none, where that is faster."""
 
     engine_url: str = ""
     """A vLLM server that computes the model instead of our engine, such as http://10.0.0.5:8000."""
@@ -75,8 +81,14 @@ class TeacherSettings(Settings):
             max_waiting=self.max_waiting,
             cache_bytes=self.cache_bytes,
             reproducible_scores=self.reproducible_scores,
+            draft=self._draft(),
             external=self._external(),
         )
+
+    def _draft(self) -> Draft | None:
+        if self.draft_folder is None:
+            return None
+        return Draft(folder=str(self.draft_folder), dtype=self.draft_dtype, depth=self.draft_depth)
 
     def _external(self) -> ExternalServer | None:
         key = self.engine_api_key.get_secret_value()
@@ -84,9 +96,9 @@ class TeacherSettings(Settings):
             if self.engine_model or key:
                 raise InvalidInput("engine_model and engine_api_key are of an external server: set engine_url too")
             return None
-        if self.layout() != Layout() or self.reproducible_scores:
+        if self.layout() != Layout() or self.reproducible_scores or self.draft_folder:
             raise InvalidInput(
-                "tp, ep, pp and reproducible_scores are for our own engine: leave them out, or engine_url"
+                "tp, ep, pp, reproducible_scores and draft_folder are for our own engine: leave them out, or engine_url"
             )
         return ExternalServer.at(self.engine_url, self.engine_model, key)
 

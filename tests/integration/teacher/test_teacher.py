@@ -33,10 +33,10 @@ def state(client: Client) -> model_pb2.ModelState.ValueType:
 
 @pytest.fixture
 def own_teacher(checkpoints: Path, tmp_path: Path) -> Iterator[Serving]:
-    """A teacher of two ranks that a test may break."""
-    with start_server(
-        "teacher", tmp_path, folder=checkpoints / "tiny", model=MODEL, tp=2, ep=2, cache_bytes=8 * 2**20, threads=1
-    ) as serving:
+    """A teacher of two ranks that a test may break; it drafts for itself."""
+    tiny = checkpoints / "tiny"
+    settings = {"folder": tiny, "model": MODEL, "tp": 2, "ep": 2, "cache_bytes": 8 * 2**20, "threads": 1}
+    with start_server("teacher", tmp_path, draft_folder=tiny, **settings) as serving:
         yield serving
 
 
@@ -63,7 +63,9 @@ def test_a_killed_rank_ends_its_streams_and_comes_back(own_teacher: Serving) -> 
 
         wait_for(own_teacher.is_ready, "the teacher to be ready again", timeout_s=180)
         assert state(client) == model_pb2.MODEL_STATE_READY
-        assert complete(client, generation(max_new_tokens=3)).usage.completion_tokens == 3
+        usage = complete(client, generation(max_new_tokens=40)).usage
+        assert usage.completion_tokens == 40
+        assert 0 < usage.accepted_draft_tokens <= usage.drafted_tokens
 
 
 @pytest.mark.slow

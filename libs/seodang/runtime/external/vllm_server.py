@@ -1,5 +1,6 @@
 """A vLLM server over HTTP: what it serves, whether it lives, and its streams of tokens."""
 
+import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,10 +19,20 @@ ANSWER_S: Final = 10.0
 PROBE_S: Final = 60.0
 """For one token, of a server that may be full."""
 MESSAGE_CHARACTERS: Final = 300
+# Of one token left by a filter, the model's own log-probability is below 0, and what the filter makes of it is 0.
 _PROOF: Final[dict[str, Any]] = {
-    "prompt": [0], "max_tokens": 1, "temperature": 0.0, "ignore_eos": True, "stream": True,
+    "max_tokens": 1, "temperature": 1.0, "top_k": 1, "ignore_eos": True, "stream": True,
     "return_token_ids": True, "return_tokens_as_token_ids": True, "logprobs": 0,
 }  # fmt: skip
+_PROOF_PROMPTS: Final = (0, 1, 2)
+"""That a model is so sure as to round to 0 after each of them will not happen."""
+_CERTAIN: Final = -1e-6
+_FIELDS: Final = {
+    "logprobs": "top_logprobs",
+    "structured_outputs": "constraint",
+    "temperature": "sampling.temperature",
+    "logit_bias": "sampling.logit_bias",
+}
 
 
 @dataclass(frozen=True)
@@ -81,21 +92,40 @@ class VllmServer:
             names = ", ".join(each.id for each in models) or "none"
             asked = f"no model {wanted!r}" if wanted else f"{len(found)} models where none is named"
             raise InvalidInput(f"{self} has {asked}: name one of {names}", field="external.model")
-        if found[0].max_model_len is None:
+        adapted = [each for each in models if each.id == found[0].parent]
+        context = next((each.max_model_len for each in (found[0], *adapted) if each.max_model_len), None)
+        if context is None:
             raise InvalidInput(f"{self} does not tell its context as vLLM does (max_model_len)", field="external.url")
-        return ServedThere(found[0].id, found[0].max_model_len)
+        return ServedThere(found[0].id, context)
 
     async def check(self) -> None:
         """``Unavailable`` if the server says that it does not live, or says nothing."""
         await self._get("/health")
 
     async def prove(self, served: ServedThere, tokenizer: Tokenizer) -> None:
-        """Completes a real token: ``/health`` and ``/v1/models`` answer even while nothing can be generated."""
-        body = _PROOF | {"model": served.id}
+        """Completes a real token: ``/health`` and ``/v1/models`` answer even while nothing can be generated.
+
+        Raises:
+            Unavailable: it does not.
+            InvalidInput: what it calls log-probabilities are not the model's own.
+        """
+        for prompt in _PROOF_PROMPTS:
+            if -math.inf < (logprob := await self._one_logprob(served, tokenizer, prompt)) < _CERTAIN:
+                return
+        raise InvalidInput(
+            f"{self} gives a likely token the log-probability {logprob:g}, which is not the model's own: start vLLM with "
+            "--logprobs-mode raw_logprobs",
+            field="external.url",
+        )
+
+    async def _one_logprob(self, served: ServedThere, tokenizer: Tokenizer, prompt: int) -> float:
+        body = _PROOF | {"model": served.id, "prompt": [prompt]}
         timeout = httpx.Timeout(CONNECT_S, read=PROBE_S)
         drawn = [piece async for piece in self._stream(body, tokenizer, 0, timeout)]
-        if [len(piece.drawn(wanted=True)) for piece in drawn] != [1]:
+        logprobs = [logprob for piece in drawn for _, logprob in piece.drawn(wanted=True)]
+        if len(logprobs) != 1 or logprobs[0] is None:
             raise Unavailable(f"{self} did not complete one token, but {drawn}", retry_after_s=RETRY_S)
+        return logprobs[0].chosen.logprob
 
     def stream(self, body: dict[str, Any], tokenizer: Tokenizer) -> AsyncGenerator[Piece, None]:
         """A completion. Closing the iterator closes the connection, which makes vLLM end the request.
@@ -138,13 +168,25 @@ class VllmServer:
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             return Unavailable(f"{said}; the operator must set its key", retry_after_s=RETRY_S)
         if status in (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY):
-            return Unsupported(f"{said}; leave that out, start vLLM so that it takes it, or serve with our own engine")
+            return Unsupported(
+                f"{said}; leave that out, start vLLM so that it takes it, or serve with our own engine",
+                metadata=_field(response),
+            )
         return Unavailable(said, retry_after_s=RETRY_S)
 
 
 def _named(error: httpx.HTTPError) -> str:
     """Some of httpx's errors have no text of their own."""
     return f"{type(error).__name__} {error}".strip()
+
+
+def _field(response: httpx.Response) -> dict[str, str]:
+    """The contract's name of what vLLM says is wrong."""
+    try:
+        name = response.json()["error"]["param"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {"field": _FIELDS[name]} if name in _FIELDS else {}
 
 
 def _message(response: httpx.Response) -> str:

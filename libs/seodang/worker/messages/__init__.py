@@ -39,6 +39,7 @@ from seodang.worker.messages.generation import (
     Usage,
 )
 from seodang.worker.messages.models import (
+    Draft,
     DType,
     ExternalServer,
     Layout,
@@ -85,6 +86,7 @@ __all__ = [
     "Constraint",
     "Credit",
     "DType",
+    "Draft",
     "Decode",
     "Decoded",
     "Embed",

@@ -84,6 +84,17 @@ class ModelInfo(Record, frozen=True):
     """URL of the external server that computes; empty: the engine does."""
 
 
+class Draft(Record, frozen=True):
+    """A small model with the same tokenizer that drafts for the one being loaded."""
+
+    folder: str
+    dtype: DType = "float32"
+    depth: int = 4
+    """Tokens to draft at most; fewer, or none, are drafted where that is faster."""
+    cache_bytes: int = 64 * 2**20
+    """Memory for its cached tokens."""
+
+
 class LoadOptions(Record, frozen=True):
     """How a checkpoint is loaded and how much it may hold."""
 
@@ -105,6 +116,8 @@ class LoadOptions(Record, frozen=True):
     """Prompt tokens computed in one step, over all requests."""
     reproducible_scores: bool = False
     """Score every sequence alone and from its first token: the same bits whatever else is asked for, and slower."""
+    draft: Draft | None = None
+    """Speculative decoding: the same tokens, sooner."""
     external: ExternalServer | None = None
     """Who computes instead of this engine; the folder then needs ``config.json`` and the tokenizer only."""
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n seodang/api/types/v1/usage.proto\x12\x14seodang.api.types.v1\"\xab\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x03\x12\x1c\n\x14\x63\x61\x63hed_prompt_tokens\x18\x02 \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\x03 \x01(\x03\x12\x10\n\x08queue_ms\x18\x04 \x01(\x01\x12\x1b\n\x0e\x66irst_token_ms\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08total_ms\x18\x06 \x01(\x01\x42\x11\n\x0f_first_token_msb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n seodang/api/types/v1/usage.proto\x12\x14seodang.api.types.v1\"\xe2\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x03\x12\x1c\n\x14\x63\x61\x63hed_prompt_tokens\x18\x02 \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\x03 \x01(\x03\x12\x10\n\x08queue_ms\x18\x04 \x01(\x01\x12\x1b\n\x0e\x66irst_token_ms\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08total_ms\x18\x06 \x01(\x01\x12\x16\n\x0e\x64rafted_tokens\x18\x07 \x01(\x03\x12\x1d\n\x15\x61\x63\x63\x65pted_draft_tokens\x18\x08 \x01(\x03\x42\x11\n\x0f_first_token_msb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'seodang.api.types.v1.usage_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_USAGE']._serialized_start=59
-  _globals['_USAGE']._serialized_end=230
+  _globals['_USAGE']._serialized_end=285
 # @@protoc_insertion_point(module_scope)

@@ -28,6 +28,8 @@ class Usage(_message.Message):
     QUEUE_MS_FIELD_NUMBER: _builtins.int
     FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     TOTAL_MS_FIELD_NUMBER: _builtins.int
+    DRAFTED_TOKENS_FIELD_NUMBER: _builtins.int
+    ACCEPTED_DRAFT_TOKENS_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     """Tokens of the prompt, the cached ones included."""
     cached_prompt_tokens: _builtins.int
@@ -39,6 +41,11 @@ class Usage(_message.Message):
     first_token_ms: _builtins.float
     """Time until the first generated token; unset when none was generated."""
     total_ms: _builtins.float
+    drafted_tokens: _builtins.int
+    """Tokens that a draft model guessed for the server to check (speculative decoding), and those of them that it kept.
+    They change how soon an answer comes, never what it is.
+    """
+    accepted_draft_tokens: _builtins.int
     def __init__(
         self,
         *,
@@ -48,10 +55,12 @@ class Usage(_message.Message):
         queue_ms: _builtins.float = ...,
         first_token_ms: _builtins.float | None = ...,
         total_ms: _builtins.float = ...,
+        drafted_tokens: _builtins.int = ...,
+        accepted_draft_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_ms", b"_first_token_ms", "first_token_ms", b"first_token_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_ms", b"_first_token_ms", "cached_prompt_tokens", b"cached_prompt_tokens", "completion_tokens", b"completion_tokens", "first_token_ms", b"first_token_ms", "prompt_tokens", b"prompt_tokens", "queue_ms", b"queue_ms", "total_ms", b"total_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_ms", b"_first_token_ms", "accepted_draft_tokens", b"accepted_draft_tokens", "cached_prompt_tokens", b"cached_prompt_tokens", "completion_tokens", b"completion_tokens", "drafted_tokens", b"drafted_tokens", "first_token_ms", b"first_token_ms", "prompt_tokens", b"prompt_tokens", "queue_ms", b"queue_ms", "total_ms", b"total_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__first_token_ms: _TypeAlias = _typing.Literal["first_token_ms"]  # noqa: Y015
     _WhichOneofArgType__first_token_ms: _TypeAlias = _typing.Literal["_first_token_ms", b"_first_token_ms"]  # noqa: Y015
