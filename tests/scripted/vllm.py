@@ -21,15 +21,17 @@ class Hang(Exception):
     """Ends a script by silence, until the other side leaves."""
 
 
-def event(*token_ids: int, finish: str | None = None, wanted: int | None = None, text: str = "") -> bytes:
+def event(
+    *token_ids: int, finish: str | None = None, wanted: int | None = None, text: str = "", logprob: float = -1.0
+) -> bytes:
     """One event of a completion; with log-probabilities if they are ``wanted``."""
     choice: Body = {"index": 0, "text": text, "finish_reason": finish, "token_ids": list(token_ids)}
     if wanted is not None:
         names = [f"token_id:{token}" for token in token_ids]
         choice["logprobs"] = {
             "tokens": names,
-            "token_logprobs": [-1.0] * len(names),
-            "top_logprobs": [{name: -1.0} for name in names],
+            "token_logprobs": [logprob] * len(names),
+            "top_logprobs": [{name: logprob} for name in names],
         }
     return data({"choices": [choice]})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.scripted.vllm import DONE, Body, Cut, Hang, ScriptedVllm, data, event, well
+from tests.scripted.vllm import DONE, Body, Cut, Hang, Script, ScriptedVllm, data, event, well
 from tests.serving import Serving, start_server, wait_for
 
 from seodang.api.inference.v1 import chat_pb2, generate_pb2, inference_pb2, model_pb2
@@ -154,7 +154,12 @@ def test_text_with_what_unicode_calls_a_line_s_end_breaks_no_line(client: Client
 
 
 REFUSALS: dict[str, tuple[int, Body | str, type[SeodangError], str]] = {
-    "wants less": (400, {"error": {"message": "logprobs of 30, max allowed: 20"}}, Unsupported, "max allowed: 20"),
+    "wants less": (
+        400,
+        {"error": {"message": "logprobs of 30, max allowed: 20", "param": "logprobs"}},
+        Unsupported,
+        "max allowed: 20",
+    ),
     "is full": (429, "", Exhausted, "429"),
     "wants a key": (401, {"error": "Unauthorized"}, Unavailable, "key"),
     "has a fault": (500, {"error": {"message": "CUDA out of memory"}}, Unavailable, "CUDA out of memory"),
@@ -173,6 +178,7 @@ def test_a_server_that_refuses_is_quoted(
     assert type(error) is kind
     assert words in error.message
     assert scripted.url in error.message
+    assert error.metadata == ({"field": "top_logprobs"} if kind is Unsupported else {})
 
 
 def test_a_deadline_ends_the_request_there_too(client: Client, scripted: ScriptedVllm) -> None:
@@ -259,11 +265,17 @@ def test_a_server_that_is_back_must_do_what_it_did(
     assert state(client) == model_pb2.MODEL_STATE_RECOVERING
 
 
+def proof_of(logprob: float) -> Script:
+    return lambda _: [event(10, finish="length", wanted=0, logprob=logprob), DONE]
+
+
 REFUSED_AT_THE_START: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "another model": ({}, {"ENGINE_MODEL": "huge"}, "no model 'huge': name one of tiny"),
     "several models": (
         {"models": [{"id": name, "max_model_len": 256, "parent": None} for name in "ab"]}, {}, "name one of a, b",
     ),
+    "log-probabilities after the filters": ({"proof": proof_of(0.0)}, {}, "--logprobs-mode raw_logprobs"),
+    "logits": ({"proof": proof_of(12.5)}, {}, "--logprobs-mode raw_logprobs"),
     "no vLLM": ({"models": [{"id": "tiny"}]}, {}, "max_model_len"),
     "a key in the address": ({}, {"ENGINE_URL": "http://me:s3cr3t@127.0.0.1:1"}, "a key beside it"),
     "no address": ({}, {"ENGINE_URL": "10.0.0.5:8000"}, "give an address such as"),

@@ -113,8 +113,8 @@ class VllmServer:
             if -math.inf < (logprob := await self._one_logprob(served, tokenizer, prompt)) < _CERTAIN:
                 return
         raise InvalidInput(
-            f"{self} gives a likely token the log-probability {logprob:g}, which is not the model's own: start vLLM with "
-            "--logprobs-mode raw_logprobs",
+            f"{self} gives the likeliest token {logprob:g} as log-probability, which is not the model's own: start vLLM "
+            "with --logprobs-mode raw_logprobs",
             field="external.url",
         )
 
