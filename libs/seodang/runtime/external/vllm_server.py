@@ -113,7 +113,7 @@ class VllmServer:
             if -math.inf < (logprob := await self._one_logprob(served, tokenizer, prompt)) < _CERTAIN:
                 return
         raise InvalidInput(
-            f"{self} gives the likeliest token {logprob:g} as log-probability, which is not the model's own: start vLLM "
+            f"{self} gives the likeliest token {logprob:g} as log-probability, which is not the model's: start vLLM "
             "with --logprobs-mode raw_logprobs",
             field="external.url",
         )
