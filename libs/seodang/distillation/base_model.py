@@ -27,7 +27,7 @@ class Base:
     @property
     def record(self) -> BaseRecord:
         """What the lineage says of it."""
-        return BaseRecord(name=self.folder.name, sha256=self.sha256)
+        return BaseRecord(name=_name_of(self.folder), sha256=self.sha256)
 
 
 def open_base(shape: AdapterShape, tokenizer: Path, needed: int, *, exactly: bool) -> Base:
@@ -70,6 +70,13 @@ def read_base_config(folder: Path) -> dict[str, Any]:
         what = missing[0] if missing else "*.safetensors"
         raise InvalidInput(f"{folder} is no model to put adapters on: it has no {what}", field=_FIELD)
     return _read(folder / "config.json")
+
+
+def _name_of(folder: Path) -> str:
+    """A student of this platform says its own; a version lies in a folder that is named by its digest."""
+    lineage = folder / "lineage.json"
+    said = _read(lineage).get("student") if lineage.is_file() else None
+    return said if isinstance(said, str) else folder.name
 
 
 def _ids_of(folder: Path) -> dict[str, Any]:

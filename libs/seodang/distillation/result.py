@@ -106,7 +106,7 @@ class BaseRecord(Record, frozen=True, kw_only=True):
     """The model that a student's adapters were put on."""
 
     name: str
-    """Of its folder."""
+    """Of the student that it is, or of its folder."""
     sha256: str
     """Over the sorted list of (path, sha256) of its files."""
 

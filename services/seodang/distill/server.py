@@ -49,7 +49,9 @@ async def running_server(settings: DistillSettings) -> AsyncIterator[MeshServer]
         datasets = DatasetFiles(settings.state_dir / "datasets")
         pseudonyms = await asyncio.to_thread(open_or_make_pseudonyms, settings.state_dir / "pseudonym.key")
         capture = CaptureService(database, datasets, pseudonyms, settings.capture_tenant_bytes)
-        allowed = CheckSettings(settings.teacher_address, settings.data_roots, settings.allowed_licenses, datasets)
+        allowed = CheckSettings(
+            settings.teacher_address, settings.data_roots, settings.allowed_licenses, datasets, files.root
+        )
         checks = SpecChecks(allowed)
         parts = RunParts(
             database=database,

@@ -2,24 +2,27 @@
 family; then it is published, verified and served like any other.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
 from tests import tiny_tokenizers
 from tests.integration.distill.requests import create, watch
 from tests.integration.distill.server_process import server_process
-from tests.integration.distill.test_real_worker import download_bundled, sums, verify
+from tests.integration.distill.test_real_worker import sums, verify
 from tests.serving import Serving, start_server
 
 from seodang.api.distill.v1 import job_pb2
 from seodang.api.inference.v1 import generate_pb2, inference_pb2
+from seodang.api.registry.v1 import registry_pb2
 from seodang.client import AsyncClient, chat, complete_async
 from seodang.distill.settings import DistillSettings
 from seodang.distillation.spec import DenseShape
 from seodang.distillation.tokenizer_files import tokenizer_sha256
 from seodang.distillation.training import build_student
-from seodang.provenance import SigningKey
+from seodang.provenance import SigningKey, read_provenance
 
 
 def model_from_elsewhere(folder: Path) -> Path:
@@ -30,6 +33,25 @@ def model_from_elsewhere(folder: Path) -> Path:
     student = build_student(shape, 352, tokenizer.eos_token_id, context_tokens=128, seed=1)
     student.save(folder, folder.parent / "tokenizer")
     return folder
+
+
+async def next_generation(address: str, spec: job_pb2.JobSpec, version_name: str) -> Path:
+    """The version can itself be a base, and the next one says which it was; returns the version's folder."""
+    async with AsyncClient(address) as client:
+        version = (await client.registry.GetVersion(registry_pb2.GetVersionRequest(name=version_name))).version
+        shape = job_pb2.AdapterShape(base=version.folder, rank=2, target_modules=["q_proj"])
+        again = job_pb2.JobSpec()
+        again.CopyFrom(spec)
+        again.student = "next"
+        again.shape.CopyFrom(job_pb2.StudentShape(adapter=shape, tokenizer=version.folder))
+        jobs, _ = await watch(client, (await create(client, again)).name, timeout_s=400)
+        assert jobs[-1].state == job_pb2.JOB_STATE_SUCCEEDED, jobs[-1]
+        asked = registry_pb2.GetVersionRequest(name=jobs[-1].result.version)
+        made = (await client.registry.GetVersion(asked)).version
+    base = read_provenance(Path(made.folder)).lineage.base
+    assert base is not None
+    assert (base.name, base.sha256) == ("sums", version.sha256)
+    return Path(version.folder)
 
 
 @pytest.mark.slow
@@ -59,6 +81,7 @@ async def test_adapters_on_a_model_from_elsewhere_are_distilled_published_verifi
             jobs, _ = await watch(client, (await create(client, spec)).name, timeout_s=400)
         assert jobs[-1].state == job_pb2.JOB_STATE_SUCCEEDED, jobs[-1]
         assert not jobs[-1].result.measurements[1].HasField("forward_kl")
+        published = await next_generation(server.address, spec, jobs[-1].result.version)
         (tmp_path / "no-students").mkdir()
         with start_server(
             "student", tmp_path / "student", registry_address=server.address, model_roots=tmp_path / "no-students",
@@ -72,7 +95,8 @@ async def test_adapters_on_a_model_from_elsewhere_are_distilled_published_verifi
                 served = await client.inference.GetModel(inference_pb2.GetModelRequest(name=answer.model))
         assert answer.model == jobs[-1].result.version
         assert served.model.tokenizer_sha256 == tokenizer_sha256(elsewhere)
-    folder = download_bundled(settings.state_dir, jobs[-1], tmp_path / "bundled")
+    folder = shutil.copytree(published, tmp_path / "bundled")
+    (folder / "record.json").write_text(json_format.MessageToJson(jobs[-1]))
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
     key = tmp_path / "trusted.pem"
     key.write_bytes(SigningKey.open(settings.state_dir / "signing-key.pem").public.pem)

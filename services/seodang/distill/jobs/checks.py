@@ -29,6 +29,8 @@ class CheckSettings:
     data_roots: tuple[Path, ...]
     allowed_licenses: Collection[str]
     datasets: DatasetFiles
+    versions_root: Path
+    """The registry's folder: a version may be the base of adapters, or lend its tokenizer."""
 
 
 class SpecChecks:
@@ -99,14 +101,14 @@ class SpecChecks:
         return found
 
     def _folder(self, name: str, field: str) -> Path:
-        found = self._below_roots(name)
+        found = self._below_roots(name, self._settings.versions_root)
         if found is None or not found.is_dir():
             raise InvalidInput(f"no folder {name!r} {self._roots()}", field=field)
         return found
 
-    def _below_roots(self, name: str) -> Path | None:
+    def _below_roots(self, name: str, *more_roots: Path) -> Path | None:
         """What is there below one of the roots; a link out of them leads nowhere."""
-        for root in self._settings.data_roots:
+        for root in (*self._settings.data_roots, *more_roots):
             path = (root / name.replace("\0", "")).resolve()
             if path.is_relative_to(root.resolve()) and path.exists():
                 return path

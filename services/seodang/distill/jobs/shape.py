@@ -13,7 +13,7 @@ _MOST_CHARACTERS: Final = 500
 
 
 async def check_config(config_json: str, vocabulary_size: int) -> None:
-    """Builds the student without weights, for a teacher's vocabulary.
+    """Builds the student without weights, for the vocabulary of its tokenizer.
 
     Raises:
         InvalidInput: it is not the config of a causal language model that transformers can build.
@@ -27,7 +27,7 @@ async def check_config(config_json: str, vocabulary_size: int) -> None:
         raise InvalidInput(f"{_FIELD} is not an object with a model_type, such as llama or qwen3", field=_FIELD)
     if fields.get("vocab_size", vocabulary_size) != vocabulary_size:
         raise InvalidInput(
-            f"vocab_size={fields['vocab_size']!r} of {_FIELD} is not the teacher's, {vocabulary_size}: leave it out",
+            f"vocab_size={fields['vocab_size']!r} of {_FIELD} is not its tokenizer's, {vocabulary_size}: leave it out",
             field=_FIELD,
         )
     config_json = json.dumps(fields | {"vocab_size": vocabulary_size})

@@ -22,17 +22,17 @@ class VersionFiles:
     """Files of versions under ``root``. Its methods block on the disk: call them from a thread."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root.absolute()
+        self.root = root.absolute()
 
     def clean(self) -> None:
         """Makes the folder, and removes what a killed process had only begun to copy."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        for leftover in self._root.glob(f"{_INCOMING}*"):
+        self.root.mkdir(parents=True, exist_ok=True)
+        for leftover in self.root.glob(f"{_INCOMING}*"):
             shutil.rmtree(leftover)
 
     def folder(self, sha256: str) -> Path:
         """Where the version of that content lies."""
-        return self._root / sha256
+        return self.root / sha256
 
     def take_in(self, source: Path) -> tuple[StoredFile, ...]:
         """Copies a finished student; the same content twice is kept once.
@@ -40,7 +40,7 @@ class VersionFiles:
         Raises:
             InvalidInput: the folder is empty or holds something other than files and folders.
         """
-        incoming = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self._root))
+        incoming = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.root))
         try:
             files = tuple(_copied(source, path, incoming) for path in _regular_files(source))
             target = self.folder(files_sha256(files))
@@ -48,7 +48,7 @@ class VersionFiles:
                 _sync_folders(incoming)
                 incoming.chmod(0o755)
                 incoming.rename(target)
-                _sync(self._root)
+                _sync(self.root)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
         return files

@@ -301,9 +301,10 @@ class StudentShape(_message.Message):
     config_json: _builtins.str
     """config.json of any transformers causal language model, as JSON text."""
     tokenizer: _builtins.str
-    """A folder below one of the server's data roots with the tokenizer of the students: tokenizer.json with its chat
-    template, a byte-level BPE or SentencePiece that keeps every byte of a text. Student and baselines all have it, so
-    their recipes must be KIND_CROSS_TOKENIZER, KIND_CROSS_TOKENIZER_ONLINE, KIND_SEQUENCE_LEVEL or KIND_NO_TEACHER.
+    """A folder with the tokenizer of the students, below one of the server's data roots or `Version.folder` of an earlier
+    one: tokenizer.json with its chat template, a byte-level BPE or SentencePiece that keeps every byte of a text. Student
+    and baselines all have it, so their recipes must be KIND_CROSS_TOKENIZER, KIND_CROSS_TOKENIZER_ONLINE,
+    KIND_SEQUENCE_LEVEL or KIND_NO_TEACHER.
     Empty takes the teacher's.
     """
     @_builtins.property
@@ -392,9 +393,9 @@ class AdapterShape(_message.Message):
     ALPHA_FIELD_NUMBER: _builtins.int
     TARGET_MODULES_FIELD_NUMBER: _builtins.int
     base: _builtins.str
-    """A folder below one of the server's data roots with config.json, safetensors and tokenizer.json of a model that
-    transformers knows, such as an earlier student. Its tokenizer is the teacher's, or else `StudentShape.tokenizer`
-    names the same folder and the recipes cross tokenizers.
+    """A folder with config.json, safetensors and tokenizer.json of a model that transformers knows: below one of the
+    server's data roots, or `Version.folder` of an earlier student in its registry. Its tokenizer is the teacher's, or
+    else `StudentShape.tokenizer` names the same one and the recipes cross tokenizers.
     """
     rank: _builtins.int
     """[8] Width of the adapters."""
