@@ -8,6 +8,7 @@ from rich.console import Console
 
 from seodang.base import ports
 from seodang.base.ports import local
+from seodang.cli import prompt_commands
 from seodang.cli.ask import ask
 from seodang.cli.demo.run import run_demo
 from seodang.cli.status import require_ready, show_status
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(prompt_commands.app, name="prompts")
 console = Console()
 
 Folder = Annotated[Path, typer.Option(help="Where logs, state and reports go.")]

@@ -27,6 +27,8 @@ class Report:
 
     followed: FollowedJob
     errands: list[Errand]
+    wheel: Errand
+    """What became of the answered messages: prompts for the next student."""
     seconds: float
 
     @property
@@ -42,6 +44,8 @@ def print_report(report: Report, page: Path, console: Console) -> None:
     console.print(f"\n{verdict(report.measurements)}\n")
     console.rule("[bold]What they answered")
     console.print(_errand_table(report.errands))
+    console.rule("[bold]What was asked is what the next student learns from")
+    console.print(_errand_table([report.wheel]))
     console.print(f"\nDone in {report.seconds:.0f} s; nothing is left running. The report with pictures: {page}")
 
 
@@ -75,6 +79,7 @@ def write_report(report: Report, folder: Path) -> Path:
         f"| {each.adapter} | {each.model} | {_cell(each.asked)} | {_cell(each.answered)} | {each.seconds:.2f} s |"
         for each in report.errands
     ]
+    lines += ["", "## What was asked is what the next student learns from", "", *_wheel_lines(report.wheel)]
     page = folder / "report.md"
     page.write_text("\n".join([*lines, ""]))
     return page
@@ -118,6 +123,10 @@ def _errand_table(errands: list[Errand]) -> Table:
         mark = "[green]✓" if each.worked else "[red]✗"
         table.add_row(mark, each.adapter, each.asked, f"{each.answered}\n[dim]{each.detail}", f"{each.seconds:.2f} s")
     return table
+
+
+def _wheel_lines(wheel: Errand) -> list[str]:
+    return [f"{wheel.asked}, answered by {wheel.model} → {wheel.answered} ({wheel.detail}; {wheel.seconds:.1f} s)."]
 
 
 def _cost_lines(cost: job_pb2.Cost) -> list[str]:

@@ -17,6 +17,7 @@ from seodang.cli.demo.report import Report, print_report, write_report
 from seodang.cli.demo.robotics import ask_robotics
 from seodang.cli.demo.search import ask_search
 from seodang.cli.demo.voice import ask_voice
+from seodang.cli.demo.wheel import TENANT, turn_wheel
 from seodang.cli.jobs import FollowedJob, follow, read_spec, start
 from seodang.cli.members import MEMBERS, Member
 from seodang.cli.mesh import Mesh, MeshConfig
@@ -26,6 +27,7 @@ from seodang.rpc import from_fault
 JOB = Path("models/students/jobs/demo.json")
 EXAMPLES = Path("examples/demo")
 LIVE_MODEL = "models/live"
+MESSAGING_MODEL = "models/messaging"
 QUESTION = "한빛 도서관은 몇 시까지 운영하나요?"
 UTTERANCE = "오늘 너무 피곤해"
 
@@ -46,16 +48,19 @@ async def run_demo(folder: Path, console: Console) -> None:
         console.print(f"Distilling '{spec.student}' from {spec.teachers[0].model}, live:")
         followed = await follow(clients["distill"], await start(clients["distill"], spec), console)
         errands = await _run_errands(clients, followed, token, folder, console)
-    report = Report(followed, errands, seconds=time.monotonic() - began_s)
+        wheel = await _tried(
+            "capture", lambda: turn_wheel(clients["distill"], clients["messaging"], MESSAGING_MODEL, token, spec)
+        )
+    report = Report(followed, errands, wheel, seconds=time.monotonic() - began_s)
     written = write_report(report, folder)
     print_report(report, written, console)
 
 
 def _members(token: str) -> list[Member]:
     """Every service but the two for people's browsers, with a secret of the demo's own for the messenger."""
-    secret = {"SEODANG_MESSAGING_KAKAO_TOKEN": token}
+    own = {"SEODANG_MESSAGING_KAKAO_TOKEN": token, "SEODANG_MESSAGING_CAPTURE_TENANT": TENANT}
     return [
-        replace(member, extra_env=secret) if member.name == "messaging" else member
+        replace(member, extra_env=own) if member.name == "messaging" else member
         for member in MEMBERS
         if member.name not in {"gateway", "console"}
     ]
@@ -70,7 +75,7 @@ async def _run_errands(
     errands: dict[str, Callable[[], Awaitable[Errand]]] = {
         "voice": lambda: ask_voice(clients["voice"], LIVE_MODEL, EXAMPLES / "living_room_light_ko.wav", folder),
         "search": lambda: ask_search(clients["search"], "models/search", EXAMPLES / "documents", QUESTION),
-        "messaging": lambda: ask_messaging(clients["messaging"], "models/messaging", UTTERANCE, token),
+        "messaging": lambda: ask_messaging(clients["messaging"], MESSAGING_MODEL, UTTERANCE, token),
         "robotics": lambda: ask_robotics(clients["robotics"], "models/robot", "GoToLocal", seed=7, language="ko"),
     }
     return [await _tried(adapter, errand) for adapter, errand in errands.items()]
