@@ -33,6 +33,7 @@ from seodang.distillation.training import Student, load_student
 # Nearly the whole distribution: measurements should be exact rather than cheap.
 EVAL_TARGET: Final = SampledTarget(head=32, tail_draws=32)
 _SPARE_TOKENS: Final = 8
+_LONGEST_ACTION: Final = 4
 
 
 class _Measured(Record, frozen=True, kw_only=True):
@@ -51,12 +52,14 @@ class Measuring:
         store = room.store("eval", 0, EVAL_TARGET, self._held_out.sha256, temperature=1.0, packed=False)
         progress = room.report.progress("", int(self._held_out.positions.sum()), "positions")
         self._shard = score_units(store, plan_units(self._held_out), room.teachers[0], progress.add)
+        longest_answer = _longest_answer(room)
         self._examination = Examination(
             task=room.data.manifest.task,
             examples=room.data.examples["eval"],
             episodes=_episodes(room),
-            max_new_tokens=_longest_answer(room) + _SPARE_TOKENS,
+            max_new_tokens=longest_answer + _SPARE_TOKENS,
             claim=room.data.manifest.sha256,
+            action_tokens=max(_LONGEST_ACTION, longest_answer),
         )
 
     def measure(self) -> tuple[Measurement, ...]:

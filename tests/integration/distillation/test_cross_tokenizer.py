@@ -161,3 +161,14 @@ def test_a_tokenizer_without_a_template_is_refused(tutor: Teacher, korean: Path,
     folder = job(tmp_path / "job", tutor, korean, recipe=STORED, tokenizer=str(tmp_path / "bare"))
     with pytest.raises(InvalidInput, match="has no chat template"):
         run_job(folder, PATIENCE)
+
+
+def test_two_teachers_are_mixed_span_by_span(tutor: Teacher, korean: Path, own: Path, tmp_path: Path) -> None:
+    both = tuple(msgspec.structs.replace(tutor, weight=weight) for weight in (0.25, 0.75))
+    changes = {"recipe": STORED, "tokenizer": str(own)}
+    alone = job(tmp_path / "alone", tutor, korean, **changes)
+    mixed = job(tmp_path / "mixed", tutor, korean, **changes, teachers=both)
+    for folder in (alone, mixed):
+        run_job(folder, PATIENCE)
+    # The same teacher twice is the same teacher, up to the order of additions.
+    assert losses(mixed) == pytest.approx(losses(alone), rel=1e-3)

@@ -139,6 +139,22 @@ def test_an_examination_is_judged_by_its_task_and_asked_once(tmp_path: Path) -> 
     assert asked[70:] == [str(n) for n in range(50, 120)]
 
 
+def test_a_robot_may_say_an_action_in_as_many_tokens_as_its_tokenizer_needs(tmp_path: Path) -> None:
+    example = Example((Message(Role.USER, "scene"),), "forward", "s", "g", "en")
+    asked: set[int] = set()
+
+    class Robot:
+        subject, parameters = "robot", 1
+
+        def answers(self, prompts: Sequence[Sequence[Message]], max_new_tokens: int) -> Iterable[str]:
+            asked.add(max_new_tokens)
+            return ["done"] * len(prompts)
+
+    examination = Examination(Task.MISSION, [example], 1, 20, "questions", action_tokens=9)
+    examine(Robot(), examination, tmp_path / "a.jsonl", "weights", lambda count: None)
+    assert asked == {9}
+
+
 def test_answers_of_something_else_are_not_used(tmp_path: Path) -> None:
     for claim, expected in (("a", "a"), ("b", "b"), ("b", "b")):
         made = AnswerFile(tmp_path / "f", claim).complete(3, lambda numbers, claim=claim: [claim for _ in numbers])

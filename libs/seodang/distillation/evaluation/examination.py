@@ -12,7 +12,6 @@ from seodang.distillation.evaluation.missions import drive_missions
 from seodang.tasks import Example, assistant, messaging, robot, search
 from seodang.tasks.robot import RobotRequest
 
-_ACTION_TOKENS: Final = 4
 _EPISODES_AT_ONCE: Final = 50
 
 
@@ -28,6 +27,8 @@ class Examination:
     max_new_tokens: int
     claim: str
     """Fingerprint of the questions."""
+    action_tokens: int = 0
+    """Of missions: enough for any action and its end, whoever's tokens they are."""
 
     @property
     def count(self) -> int:
@@ -46,9 +47,14 @@ def examine(
     made = AnswerFile(file, f"{examination.claim} {claim}", _EPISODES_AT_ONCE)
     if examination.task is Task.MISSION:
         languages = sorted({example.language for example in examination.examples})
+
+        def act(requests: Sequence[RobotRequest]) -> Sequence[str]:
+            scenes = [robot.messages(request) for request in requests]
+            return list(contestant.answers(scenes, examination.action_tokens))
+
         outcomes = made.complete(
             examination.count,
-            lambda numbers: drive_missions(numbers, languages, lambda requests: _act(contestant, requests)),
+            lambda numbers: drive_missions(numbers, languages, act),
             on_examples,
         )
         return [float(outcome) for outcome in outcomes]
@@ -60,10 +66,6 @@ def examine(
     answers = made.complete(examination.count, answer, on_examples)
     judge = _JUDGES[examination.task]
     return [judge(text, example.answer) for text, example in zip(answers, examination.examples, strict=True)]
-
-
-def _act(contestant: Contestant, requests: Sequence[RobotRequest]) -> Sequence[str]:
-    return list(contestant.answers([robot.messages(request) for request in requests], _ACTION_TOKENS))
 
 
 def _judge_exact(text: str, expected: str) -> float:
