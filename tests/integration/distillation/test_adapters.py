@@ -18,6 +18,7 @@ from seodang.distillation.spec import AdapterShape, Budget, DenseShape, Recipe, 
 from seodang.distillation.teacher import Patience
 from seodang.distillation.training import build_student
 from seodang.provenance import SigningKey, attest, check_student
+from seodang.runtime.export import Export, Weights
 
 PATIENCE = Patience(limit_s=60, longest_pause_s=0.5)
 BUDGET = Budget(steps=24, tokens_per_step=400, checkpoint_steps=8, learning_rate=0.03)
@@ -57,6 +58,7 @@ def test_adapters_bring_a_student_nearer_to_its_teacher(
     assert {path.name for path in (folder.student / "adapter").iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors",
     }  # fmt: skip
+    Export(folder.student.resolve()).write(tmp_path / "student.gguf", Weights.BF16, "sums")
     checkpoints = [load_file(path) for path in folder.training("student").glob("step-*")]
     assert all("_RI" in name or "_OR" in name for checkpoint in checkpoints for name in checkpoint)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests import tiny_checkpoints
 from tests.unit.distillation.test_training import END, Died, V, training, weights
 from torch import Tensor
 from transformers import AutoModelForCausalLM
@@ -105,6 +106,18 @@ def test_merged_weights_say_what_base_and_adapters_say(base: Path) -> None:
     merge(student.model)
     torch.testing.assert_close(logits(student), expected, rtol=1e-4, atol=1e-4)
     assert not any(isinstance(module, AdaptedLinear) for module in student.model.modules())
+
+
+@pytest.mark.parametrize("family", ["axk1", "llama", "qwen3"])
+def test_any_family_can_be_a_base(tmp_path: Path, family: str) -> None:
+    """Experts that lie in one tensor are no linear layers, and stay as they are."""
+    student = disturbed(adapted(tiny_checkpoints.build(tmp_path / family, family)))
+    expected = logits(student)
+    student.model(input_ids=IDS, use_cache=False).logits.sum().backward()
+    touched = {name for name, each in student.model.named_parameters() if each.grad is not None}
+    assert touched == {name for name, each in student.model.named_parameters() if each.requires_grad}
+    merge(student.model)
+    torch.testing.assert_close(logits(student), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_saved_student_is_a_plain_model_with_its_adapters_beside(base: Path, tmp_path: Path) -> None:
