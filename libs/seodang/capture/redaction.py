@@ -6,7 +6,7 @@ addresses have none, so they stay; whoever cannot accept that must not capture.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,12 +43,20 @@ class _Rule:
 def redact(text: str) -> Redacted:
     """The text without what the rules find. Doing it again changes nothing."""
     counts: Counter[str] = Counter()
+    plain = text.translate(_PLAIN)
     for rule in _RULES:
-        plain = text.translate(_PLAIN)
-        for begin, end in reversed(list(rule.spans(plain))):
-            text = f"{text[:begin]}[{rule.kind}]{text[end:]}"
-            counts[rule.kind] += 1
+        if spans := list(rule.spans(plain)):
+            text, plain = (_replaced(each, spans, f"[{rule.kind}]") for each in (text, plain))
+            counts[rule.kind] += len(spans)
     return Redacted(text, counts)
+
+
+def _replaced(text: str, spans: Sequence[tuple[int, int]], placeholder: str) -> str:
+    parts, last = [], 0
+    for begin, end in spans:
+        parts += [text[last:begin], placeholder]
+        last = end
+    return "".join([*parts, text[last:]])
 
 
 def _rule(kind: str, pattern: str, holds: Callable[[str], bool] = lambda found: True) -> _Rule:

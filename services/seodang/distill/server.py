@@ -46,7 +46,7 @@ async def running_server(settings: DistillSettings) -> AsyncIterator[MeshServer]
         files = VersionFiles(settings.state_dir / "registry")
         await asyncio.to_thread(files.clean)
         key = await asyncio.to_thread(_signing_key, settings)
-        datasets = DatasetFiles(settings.state_dir / "datasets")
+        datasets = DatasetFiles(settings.state_dir / "datasets", settings.state_dir / "jobs")
         pseudonyms = await asyncio.to_thread(open_or_make_pseudonyms, settings.state_dir / "pseudonym.key")
         capture = CaptureService(database, datasets, pseudonyms, settings.capture_tenant_bytes)
         allowed = CheckSettings(

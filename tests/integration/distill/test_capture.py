@@ -20,16 +20,18 @@ from tests.integration.distill.exchanges import (
     prompts_of,
     versions,
 )
-from tests.integration.distill.requests import create, job_spec
+from tests.integration.distill.requests import create, finished, job_spec, resume, run, until_step
 
 from seodang.api.capture.v1 import capture_pb2 as pb
 from seodang.api.distill.v1 import job_pb2
 from seodang.api.inference.v1 import chat_pb2
 from seodang.base.errors import InvalidInput, NotFound
+from seodang.client import AsyncClient
 from seodang.distill.capture.domain import Policy, Pseudonyms
 from seodang.distill.capture.files import DatasetFiles
 from seodang.distill.capture.service import CaptureService
 from seodang.distill.database.unit_of_work import Database
+from seodang.distill.server import running_server
 from seodang.distill.settings import DistillSettings
 
 PRIVATE = "제 번호는 010-1234-5678, 메일은 hong@example.com"
@@ -185,6 +187,42 @@ async def test_a_job_names_a_version_as_its_data_and_is_told_what_is_wrong(start
         await create(client, job_spec(data=few))
 
 
+async def test_an_ended_job_loses_what_it_read_and_cannot_go_on(start: Start, settings: DistillSettings) -> None:
+    client = await start()
+    await allow(client)
+    await append(client, *(exchange(str(n), f"{n} 더하기 1은?", str(n + 1)) for n in range(12)))
+    data = job_pb2.DataSpec(dataset_version=(await freeze(client)).name)
+    failed = await run(client, job_spec(data=data, labels={"always-fault": "InvalidInput"}))
+    assert failed.state == job_pb2.JOB_STATE_FAILED
+    folder = settings.state_dir / "jobs" / failed.name.removeprefix("jobs/")
+    for part in ("data", "evaluation/student"):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "answers.jsonl").write_text("3 더하기 1은?")
+    await erase(client, "user-1")
+    assert found_on_disk(settings.state_dir, ["더하기"]) == {}
+    assert (folder / "job.json").exists()
+    await resume(client, failed.name)
+    ended = await finished(client, failed.name)
+    assert (ended.state, "was withdrawn" in ended.fault.message) == (job_pb2.JOB_STATE_FAILED, True)
+
+
+async def test_a_job_under_way_on_a_withdrawn_version_is_emptied_once_it_has_ended(settings: DistillSettings) -> None:
+    async with running_server(settings) as server, AsyncClient(server.address) as client:
+        await allow(client)
+        await append(client, *(exchange(str(n), f"{n} 더하기 1은?", str(n + 1)) for n in range(12)))
+        data = job_pb2.DataSpec(dataset_version=(await freeze(client)).name)
+        made = await create(client, job_spec(data=data, labels={"step-ms": "20"}))
+        await until_step(client, made.name, 1)
+        await erase(client, "user-1")
+        assert (await finished(client, made.name)).state == job_pb2.JOB_STATE_SUCCEEDED
+    training = settings.state_dir / "jobs" / made.name.removeprefix("jobs/") / "training"
+    assert training.exists()
+    # It looks every so often, and when it starts.
+    async with running_server(settings), asyncio.timeout(10):
+        while training.exists():
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
@@ -217,7 +255,9 @@ async def test_an_exchange_that_is_none_is_refused(start: Start, fields: dict[st
 
 
 async def _service(database: Database, folder: Path, clock: Callable[[], datetime]) -> CaptureService:
-    service = CaptureService(database, DatasetFiles(folder), Pseudonyms(b"k" * 32), 2**20, clock)
+    service = CaptureService(
+        database, DatasetFiles(folder, folder.parent / "jobs"), Pseudonyms(b"k" * 32), 2**20, clock
+    )
     await service.set_policy(Policy("shop", True, 1.0, 7, CONSENT))
     return service
 

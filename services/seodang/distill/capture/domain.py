@@ -89,9 +89,9 @@ class Policy:
         """When what began to be kept then is forgotten."""
         return begins + timedelta(days=self.retention_days) if self.retention_days else None
 
-    def samples(self, exchange: str) -> bool:
-        """Whether an exchange is among the share to keep; always the same for the same one."""
-        return int(exchange[:12], 16) < self.sample_rate * 16**12
+    def allows(self, interaction: capture_pb2.Interaction, exchange: str) -> bool:
+        """Whether an exchange may be kept and is among the share to keep; always the same for the same one."""
+        return self.enabled and interaction.consented and int(exchange[:12], 16) < self.sample_rate * 16**12
 
 
 @dataclass(frozen=True, slots=True)

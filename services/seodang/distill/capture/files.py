@@ -21,14 +21,16 @@ from seodang.distillation.spec import Captured, DatasetSource
 
 _PROMPTS: Final = "prompts.jsonl"
 _FACTS: Final = "captured.json"
+_JOB_PARTS: Final = ("data", "targets", "training", "evaluation")
 _HANGUL = re.compile("[가-힣]")
 
 
 class DatasetFiles:
-    """Files of frozen versions under ``root``."""
+    """Files of frozen versions under ``root``, and what jobs under ``jobs_dir`` made of them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, jobs_dir: Path) -> None:
         self._root = root.absolute()
+        self._jobs_dir = jobs_dir.absolute()
 
     async def write(self, name: DatasetVersionName, every: AsyncIterator[Kept]) -> tuple[Census, Captured]:
         """Writes a version from its exchanges in order of prompt; of equal prompts the last answer is kept."""
@@ -60,6 +62,11 @@ class DatasetFiles:
         (self._folder(name) / _PROMPTS).unlink(missing_ok=True)
         if self._folder(name).exists():
             sync_folder(self._folder(name))
+
+    def empty_job(self, job_id: str) -> None:
+        """Removes what an ended job read and what it made of each example; its student and its scores stay."""
+        for name in _JOB_PARTS:
+            shutil.rmtree(self._jobs_dir / job_id / name, ignore_errors=True)
 
     def source(self, version: str) -> DatasetSource:
         """A version as a worker reads it.

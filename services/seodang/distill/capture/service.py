@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from seodang.api.capture.v1 import capture_pb2
@@ -153,8 +154,13 @@ class CaptureService:
             await asyncio.sleep(pause_s)
 
     async def _wipe(self, versions: Sequence[DatasetVersion]) -> None:
+        """Takes withdrawn versions off the disk; jobs that still read one are emptied once they have ended."""
+        async with self._database.read() as work:
+            jobs = await work.jobs.ended_on({str(version.name) for version in versions})
         for version in versions:
             await asyncio.to_thread(self._files.withdraw, version.name)
+        for job_id in jobs:
+            await asyncio.to_thread(self._files.empty_job, job_id)
         await self._database.wipe()
 
     async def _draft(
@@ -179,38 +185,45 @@ class CaptureService:
         )
 
     async def _keep(self, batch: Sequence[capture_pb2.Interaction], tally: Tally) -> None:
+        async with self._turn:
+            allowed = await self._allowed(batch, tally)
+            # Some milliseconds each, which nobody else should wait for.
+            clean = await asyncio.to_thread(lambda: [each() for each in allowed])
+            fit = [kept for kept in clean if kept is not None]
+            tally.dropped_unfit += len(clean) - len(fit)
+            async with self._database.write() as work:
+                weights = defaultdict(int, await work.captures.bytes_of({kept.tenant for kept in fit}))
+                stored: list[Kept] = []
+                for kept in fit:
+                    if weights[kept.tenant] + kept.bytes <= self._tenant_bytes:
+                        weights[kept.tenant] += kept.bytes
+                        stored.append(kept)
+                await work.captures.add(stored)
+                await work.commit()
+        tally.dropped_full += len(fit) - len(stored)
+        tally.redactions += sum(sum(kept.redactions.values()) for kept in stored)
+        tally.stored += len(stored)
+
+    async def _allowed(self, batch: Sequence[capture_pb2.Interaction], tally: Tally) -> list[Callable[[], Kept | None]]:
+        """How to clean each interaction that may be kept and is not yet."""
         exchanges = [self._exchange(each) for each in batch]
         subjects = [self._pseudonyms.of("subject", each.tenant, each.subject) for each in batch]
         people = {(each.tenant, subject) for each, subject in zip(batch, subjects, strict=True)}
-        tenants = {each.tenant for each in batch}
-        async with self._turn, self._database.write() as work:
-            policies = await work.captures.policies(tenants)
+        async with self._database.read() as work:
+            policies = await work.captures.policies({each.tenant for each in batch})
             refused = await work.captures.refused(people)
             known = await work.captures.known(exchanges)
-            weights = defaultdict(int, await work.captures.bytes_of(tenants))
-            kept: list[Kept] = []
-            for interaction, exchange, subject in zip(batch, exchanges, subjects, strict=True):
-                policy = policies.get(interaction.tenant)
-                if not _allowed(interaction, policy, exchange) or (interaction.tenant, subject) in refused:
-                    tally.dropped_by_policy += 1
-                    continue
-                if exchange in known:
-                    tally.duplicates += 1
-                    continue
-                assert policy is not None
-                clean = cleaned(interaction, exchange, subject, policy.consent, self._clock())
-                if clean is None:
-                    tally.dropped_unfit += 1
-                elif weights[clean.tenant] + clean.bytes > self._tenant_bytes:
-                    tally.dropped_full += 1
-                else:
-                    known.add(exchange)
-                    weights[clean.tenant] += clean.bytes
-                    tally.redactions += sum(clean.redactions.values())
-                    kept.append(clean)
-            await work.captures.add(kept)
-            await work.commit()
-        tally.stored += len(kept)
+        allowed: list[Callable[[], Kept | None]] = []
+        for interaction, exchange, subject in zip(batch, exchanges, subjects, strict=True):
+            policy = policies.get(interaction.tenant)
+            if policy is None or not policy.allows(interaction, exchange) or (policy.tenant, subject) in refused:
+                tally.dropped_by_policy += 1
+            elif exchange in known:
+                tally.duplicates += 1
+            else:
+                known.add(exchange)
+                allowed.append(partial(cleaned, interaction, exchange, subject, policy.consent, self._clock()))
+        return allowed
 
     def _exchange(self, interaction: capture_pb2.Interaction) -> str:
         if not 1 <= len(interaction.request_id) <= _LONGEST_REQUEST_ID:
@@ -219,7 +232,3 @@ class CaptureService:
                 field="interaction.request_id",
             )
         return self._pseudonyms.of("request", interaction.tenant, interaction.request_id)
-
-
-def _allowed(interaction: capture_pb2.Interaction, policy: Policy | None, exchange: str) -> bool:
-    return policy is not None and policy.enabled and interaction.consented and policy.samples(exchange)

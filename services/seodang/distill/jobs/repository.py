@@ -15,7 +15,7 @@ from seodang.api.distill.v1 import job_pb2
 from seodang.api.types.v1 import fault_pb2
 from seodang.base.errors import AlreadyExists, InvalidInput, NotFound, Superseded
 from seodang.distill.database.tables import CurvePointRow, JobRow
-from seodang.distill.jobs.domain import Job, JobState, parse_job_name
+from seodang.distill.jobs.domain import ENDED, Job, JobState, parse_job_name
 from seodang.distill.pagination import Page, decode_token, encode_token
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -78,6 +78,12 @@ class JobRepository:
         """Ids of the jobs in these states, oldest first."""
         found = select(JobRow.id).where(JobRow.state.in_(states)).order_by(JobRow.create_time, JobRow.id)
         return list(await self._session.scalars(found))
+
+    async def ended_on(self, dataset_versions: Collection[str]) -> list[str]:
+        """Ids of the ended jobs whose data was one of these captured versions."""
+        ended = select(JobRow).where(JobRow.state.in_(ENDED), JobRow.spec.contains('"datasets/'))
+        jobs = [_job(row) for row in await self._session.scalars(ended)]
+        return [job.id for job in jobs if job.spec.data.dataset_version in dataset_versions]
 
     async def page(self, states: Collection[JobState], size: int, token: str) -> Page[Job]:
         """Jobs in these states (empty: in any), newest first."""
