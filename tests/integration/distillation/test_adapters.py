@@ -82,6 +82,8 @@ def test_the_base_stands_in_lineage_and_card_and_the_signature_covers_the_adapte
     assert any(check.outcome == "fails" for check in check_student(student))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_killed_in_training_the_adapted_student_is_the_same(
     tutor: Teacher, data: Path, base: Path, tmp_path: Path
 ) -> None:

@@ -124,6 +124,8 @@ def test_the_folder_card_and_lineage_name_the_students_tokenizer(
     assert [check for check in checks.values() if check.outcome == "fails"] == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("recipe", [STORED, ONLINE], ids=lambda recipe: recipe.kind)
 def test_killed_in_training_the_student_is_the_same_and_nothing_is_asked_for_twice(
     tutor: Teacher, korean: Path, own: Path, tmp_path: Path, recipe: Recipe
