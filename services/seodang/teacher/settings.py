@@ -51,8 +51,8 @@ class TeacherSettings(Settings):
     """Score every sequence alone and from its first token: the same bits whatever else is asked for, and slower
     (docs/decisions/0010-reproducible-scores.md)."""
     draft_folder: Path | None = None
-    """A checkpoint with the same tokenizer, such as a student of this model, that drafts for it: the same answers, sooner
-    (docs/decisions/0015-speculation-changes-no-token.md)."""
+    """A checkpoint with the same tokenizer, such as a student of this model, that drafts for it: the same answers,
+    sooner (docs/decisions/0015-speculation-changes-no-token.md)."""
     draft_dtype: Literal["float32", "bfloat16", "int8"] = "float32"
     draft_depth: Count = 4
     """Tokens that it drafts at most; fewer, or none, where that is faster."""
