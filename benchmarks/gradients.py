@@ -27,6 +27,7 @@ from seodang.distillation.loss import (
     TruncatedSignal,
     distillation_loss,
 )
+from seodang.distillation.recipes.candidates import choose
 from seodang.runtime.scorer import Scores, ScoreSpec, score
 
 HEAD: Final = 4
@@ -44,8 +45,8 @@ distribution gives it, from the same student: `matrix angle` of a matrix below t
 share, as every weight of a network is shared, `head angle` of the output head, most of whose rows a batch touches
 once or never. 90 degrees is no information. Teacher and student are random maps with a Zipf-like prior over the
 vocabulary (`teacher entropy`, in nats, says how sharp it is); the student is the teacher disturbed. *{HEAD} + {DRAWS}
-sampled* are the teacher's {HEAD} likeliest tokens and {DRAWS} systematic draws from the rest; *live* are chosen by the
-student in the same way and scored by the teacher, which reverse KL and JSD need. *Random draws* are those of Random
+sampled* are the teacher's {HEAD} likeliest tokens and {DRAWS} systematic draws from the rest; *live* are as many, chosen by the student in proportion
+to its own probabilities and scored by the teacher, which reverse KL and JSD need. *Random draws* are those of Random
 Sampling KD (ACL 2025); *top k* keeps one bucket for all other tokens, *renormalised* keeps none. Medians over seeds."""
 
 
@@ -104,14 +105,17 @@ class World:
         probs = torch.cat([scores.top_logprobs_Pk.exp(), (scores.tail_mass_P[:, None] / DRAWS).expand_as(draws)], 1)
         return SampledSignal(ids, probs, scores.entropy_P)
 
+    @torch.no_grad()
     def live(self) -> CandidateSignal:
-        with torch.no_grad():
-            chosen = _scored(self.features_NF @ self.matrix_FH, self.head_VH, HEAD, DRAWS, self.seed)
-        ids, draws = _entries(chosen)
-        drawn = chosen.tail_mass_P[:, None] / (DRAWS * draws.exp())
-        weights = torch.cat([torch.ones_like(chosen.top_logprobs_Pk), drawn], 1)
+        starts = torch.rand(len(self.features_NF), generator=torch.Generator().manual_seed(self.seed)).double()
+        hidden_NH = self.features_NF @ self.matrix_FH
+        chosen = [
+            choose((hidden_CH @ self.head_VH.T).double().softmax(-1), HEAD + DRAWS, start_C)
+            for hidden_CH, start_C in zip(torch.split(hidden_NH, _CHUNK), torch.split(starts, _CHUNK), strict=True)
+        ]
+        ids, weights = (torch.cat(parts) for parts in zip(*chosen, strict=True))
         log_probs = _log_probs(self.teacher_hidden_NH, self.teacher_head_VH, ids)
-        return CandidateSignal(ids, log_probs, weights)
+        return CandidateSignal(ids, log_probs, weights.float())
 
     def random_draws(self, count: int) -> SampledSignal:
         draw = torch.Generator().manual_seed(self.seed)
@@ -140,7 +144,7 @@ STORED: Final[dict[str, Make]] = {
     "top 50, renormalised": partial(World.top_renormalised, count=50),
 }
 ANY: Final[dict[str, Make]] = {
-    f"{HEAD} + {DRAWS} live": World.live,
+    f"{HEAD + DRAWS} live": World.live,
     "top 12": partial(World.top, count=12),
     "top 50": partial(World.top, count=50),
 }

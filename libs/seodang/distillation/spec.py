@@ -159,7 +159,9 @@ Shape: TypeAlias = DenseShape | ConfigShape | AdapterShape
 
 
 class SampledTarget(Tagged, frozen=True, kw_only=True, tag="sampled"):
-    """The ``head`` likeliest tokens exactly and ``tail_draws`` systematic draws from the rest: unbiased."""
+    """The ``head`` likeliest tokens exactly and ``tail_draws`` systematic draws from the rest: unbiased. Where the
+    student chooses the tokens, there are as many, and each position spends them as its own distribution asks.
+    """
 
     head: Count = 4
     tail_draws: Count = 8

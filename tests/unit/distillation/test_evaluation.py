@@ -1,4 +1,3 @@
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from seodang.distillation.evaluation import (
     wilson_interval,
 )
 from seodang.distillation.gate import judge
-from seodang.distillation.recipes.candidates import choose_candidates
+from seodang.distillation.recipes.candidates import choose, choose_candidates
 from seodang.distillation.result import Measurement
 from seodang.distillation.spec import DenseShape, Gate, SampledTarget
 from seodang.distillation.targets import Shard, ShardSignals
@@ -258,15 +257,26 @@ def test_the_acceptance_of_a_sampled_signal_is_right_on_average() -> None:
 def test_candidates_stand_for_the_whole_distribution() -> None:
     student, data = tiny(), held_out()
     batches = micro_batches(data, np.arange(len(data)), tokens=60)
-    target = SampledTarget(head=3, tail_draws=5)
-    chosen = choose_candidates(student, batches, target, 1.3, (0, 1))
-    again = choose_candidates(student, batches, target, 1.3, (0, 1))
+    chosen = choose_candidates(student, batches, 8, 1.3, (0, 1))
+    again = choose_candidates(student, batches, 8, 1.3, (0, 1))
     assert (chosen.ids_PK == again.ids_PK).all()
     for batch in batches:
         with torch.no_grad():
             q = (trained_hidden(student, batch) @ student.head_VH.T / 1.3).softmax(-1).numpy()
         ids, weights = chosen.ids_PK[batch.rows_N], chosen.weights_PK[batch.rows_N]
-        assert (np.sort(ids[:, :3], 1) == np.sort(np.argsort(-q, 1)[:, :3], 1)).all()
+        assert all(len(set(row)) == 8 for row in ids.tolist())
         # Each weighted draw brings an equal share of the tail's mass, so that all together weigh one.
         np.testing.assert_allclose((np.take_along_axis(q, ids, 1) * weights).sum(1), 1.0, rtol=1e-4)
-    assert math.isclose(float(chosen.weights_PK[:, :3].min()), 1.0)
+    assert float(chosen.weights_PK.min()) > 0.999
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 2.0, 6.0, 40.0])
+def test_the_weights_of_candidates_are_one_over_their_chances(sharpness: float) -> None:
+    """Over all starts, every token is chosen as often as it should be: certainly, or its mass over a draw's share."""
+    mass_V = (sharpness * torch.randn(50, generator=torch.Generator().manual_seed(3), dtype=torch.float64)).softmax(-1)
+    starts = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    ids, weights = choose(mass_V.expand(len(starts), -1), 8, starts)
+    inverse = torch.zeros(50, dtype=torch.float64).index_add_(0, ids.flatten(), weights.flatten()) / len(starts)
+    assert torch.allclose(inverse, torch.ones_like(inverse), atol=2e-2) or sharpness > 2
+    reached = mass_V * 8 * len(starts) > 50  # others are too rare to be met in so many starts
+    assert torch.allclose(inverse[reached], torch.ones_like(inverse[reached]), atol=2e-2)

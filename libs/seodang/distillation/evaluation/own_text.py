@@ -33,7 +33,7 @@ def own_text_kl(room: Room, subject: str, student: Student, held_out: Encoded, m
     """
     own = _answered(room, subject, student, held_out, max_new_tokens)
     batches = micro_batches(own, np.arange(len(own)))
-    chosen = choose_candidates(student, batches, CANDIDATES, 1.0, (room.spec.seed,))
+    chosen = choose_candidates(student, batches, CANDIDATES.head + CANDIDATES.tail_draws, 1.0, (room.spec.seed,))
     store = room.store(f"own-{subject}", 0, CANDIDATES, own.sha256, temperature=1.0, packed=False, candidates=True)
     shard = score_units(store, [Unit("00000000", own, chosen.ids_PK)], room.teachers[0], lambda positions: None)
     objective = Objective("reverse_kl")

@@ -1,4 +1,4 @@
-"""Tokens that the student chooses for the teacher to score: its own head, and systematic draws from its own tail.
+"""Tokens that the student chooses for the teacher to score, in proportion to its own probabilities.
 
 A reverse KL or JSD asks for the teacher's probability where the student puts its own, which no stored signal of the
 teacher knows. P positions of a step, N of one batch, K candidates a position, V vocabulary.
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from seodang.distillation.loss import CandidateSignal
-from seodang.distillation.spec import SampledTarget
 from seodang.distillation.targets import Shard
 from seodang.distillation.training.batches import Batch, Indices
 from seodang.distillation.training.engine import trained_hidden
@@ -29,16 +28,16 @@ class Candidates:
 
     ids_PK: npt.NDArray[np.int32]
     weights_PK: npt.NDArray[np.float32]
-    """1 for the head; for a draw, tail mass / (draws x probability): one over its expected number of draws."""
+    """One over the probability that the token is chosen; 1 for those that are certain."""
 
 
 def choose_candidates(
-    student: Student, batches: Sequence[Batch], target: SampledTarget, temperature: float, seed: Sequence[int]
+    student: Student, batches: Sequence[Batch], count: int, temperature: float, seed: Sequence[int]
 ) -> Candidates:
-    """The candidates at every position of a step, the same for the same student and seed."""
-    positions, width = sum(len(batch.labels_N) for batch in batches), target.head + target.tail_draws
-    ids_PK = np.zeros((positions, width), np.int32)
-    weights_PK = np.zeros((positions, width), np.float32)
+    """``count`` candidates at every position of a step, the same for the same student and seed."""
+    positions = sum(len(batch.labels_N) for batch in batches)
+    ids_PK = np.zeros((positions, count), np.int32)
+    weights_PK = np.zeros((positions, count), np.float32)
     starts_P = np.random.default_rng([*seed]).random(positions)
     with torch.no_grad():
         for batch in (batch.to(student.device) for batch in batches):
@@ -46,7 +45,7 @@ def choose_candidates(
             for begin in range(0, len(batch.rows_N), _CHUNK):
                 rows = batch.rows_N[begin : begin + _CHUNK]
                 logits_CV = hidden_NH[begin : begin + _CHUNK] @ student.head_VH.T / temperature
-                ids, weights = _choose(logits_CV.double().softmax(-1).cpu(), target, torch.from_numpy(starts_P[rows]))
+                ids, weights = choose(logits_CV.double().softmax(-1).cpu(), count, torch.from_numpy(starts_P[rows]))
                 ids_PK[rows], weights_PK[rows] = ids.numpy(), weights.numpy()
     return Candidates(ids_PK, weights_PK)
 
@@ -61,15 +60,23 @@ def candidate_signal(shard: Shard, chosen: Candidates, rows: Indices) -> Candida
     )
 
 
-def _choose(mass_CV: Tensor, target: SampledTarget, start_C: Tensor) -> tuple[Tensor, Tensor]:
-    """Ids and weights [C, K]. A systematic draw takes every 1/n-th of the tail's mass from one uniform start on."""
-    top = mass_CV.topk(target.head).indices
-    tail_CV = mass_CV.scatter(1, top, 0.0)
-    total_C1 = tail_CV.sum(1, keepdim=True)
-    steps_CV = tail_CV.cumsum(1).mul_(target.tail_draws / total_C1)
-    hits = torch.searchsorted(steps_CV, start_C[:, None] + torch.arange(target.tail_draws), right=True)
-    draws = hits.clamp_(max=mass_CV.shape[1] - 1)
-    weights = total_C1 / (target.tail_draws * tail_CV.gather(1, draws))
+def choose(mass_CV: Tensor, count: int, start_C: Tensor) -> tuple[Tensor, Tensor]:
+    """Ids and weights [C, K = count]: sampling without waste in proportion to the mass (Madow, 1949).
+
+    A token whose mass is at least a draw's share is certain: it weighs 1 and leaves the rest to fewer draws, which each
+    take an equal share from one uniform start on. So a sharp position spends its entries on its head, a flat one on
+    its tail, and a draw hits no token twice.
+    """
+    top = mass_CV.topk(count)
+    order = torch.arange(count)
+    left_CK = mass_CV.sum(1, keepdim=True) - top.values.cumsum(1) + top.values  # before this token and those below it
+    certain_CK = (top.values * (count - order) >= left_CK).cumprod(1).bool()
+    heads_C1 = certain_CK.sum(1, keepdim=True)
+    tail_CV = mass_CV.scatter(1, top.indices, top.values.masked_fill(certain_CK, 0.0))
+    share_C1 = tail_CV.sum(1, keepdim=True) / (count - heads_C1).clamp(min=1)
+    points_CK = (start_C[:, None] + (order - heads_C1).clamp(min=0)) * share_C1
+    drawn_CK = torch.searchsorted(tail_CV.cumsum(1), points_CK, right=True).clamp_(max=mass_CV.shape[1] - 1)
     # Rounding at the very end of the sum may hit a token without mass; it then weighs nothing.
-    weights = weights.nan_to_num(0.0, posinf=0.0)
-    return torch.cat([top, draws], 1), torch.cat([torch.ones_like(top, dtype=weights.dtype), weights], 1)
+    weights_CK = (share_C1 / tail_CV.gather(1, drawn_CK)).nan_to_num(0.0, posinf=0.0)
+    ids_CK = torch.where(certain_CK, top.indices, drawn_CK)
+    return ids_CK, weights_CK.masked_fill(certain_CK, 1.0)

@@ -45,7 +45,8 @@ class LiveTeachers:
         chosen: Candidates | None = None
         if self._candidates is not None:
             seed = (self._room.spec.seed, step)
-            chosen = choose_candidates(student, batches, self._candidates, self._recipe.temperature, seed)
+            count = self._candidates.head + self._candidates.tail_draws
+            chosen = choose_candidates(student, batches, count, self._recipe.temperature, seed)
         unit = Unit(f"{step:08d}", sequences, None if chosen is None else chosen.ids_PK)
         shards = [
             score_units(store, [unit], teacher, lambda positions: None)
