@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help env demo test test-vllm check gen bench up teacher students clean
+.PHONY: help env demo test test-vllm check gen bench bench-distill up teacher students clean
 
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ students: env ## Distils the bundled students through the mesh (about an hour on
 
 bench: env ## Benchmarks, and docs/performance.md from their results.
 	@$(RUN) -m benchmarks.run
+
+bench-distill: env ## What distillation promises, measured: gradients, forms of the signal, loss, training, kills.
+	@$(RUN) -m benchmarks.run gradients signal_forms loss distillation training kills
 
 clean: ## Removes what the commands made, the environment included.
 	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache

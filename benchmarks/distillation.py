@@ -1,6 +1,6 @@
 """How much of what a teacher can teach each form of its signal teaches: students of the bundled teacher's own language.
 
-    python -m benchmarks.distillation [--seeds 3] [--steps 400]
+    python -m benchmarks.distillation [--seeds 3] [--steps 300]
 
 N positions, V vocabulary, K entries a position.
 """
@@ -39,6 +39,7 @@ TEACHER: Final = Path(__file__).parents[1] / MODEL
 VOCABULARY: Final = 4096
 ID_BITS: Final = 12
 LONGEST: Final = 128
+STEP_TOKENS: Final = 1024
 HELD_OUT: Final = 0.1
 ALONE, WHOLE, OURS = "cross-entropy alone", "whole distribution", "4 + 8 sampled, from the store"
 SUMMARY: Final = f"""A small language model (Qwen3, 2 layers x 128) learns what the bundled teacher says at
@@ -177,7 +178,7 @@ def taught(encoded: Encoded, lesson: Lesson, steps: int, seed: int) -> Student:
     with tempfile.TemporaryDirectory() as folder:
         training = Training(
             subject="student", fingerprint="", lessons=lesson, checkpoints=Checkpoints(Path(folder)),
-            budget=Budget(steps=steps, tokens_per_step=2048, learning_rate=3e-3, checkpoint_steps=steps),
+            budget=Budget(steps=steps, tokens_per_step=STEP_TOKENS, learning_rate=3e-3, checkpoint_steps=steps),
             dev=Encoded.of([([5, 6, 7], 1)]), on_point=lambda point: None, on_step=lambda state: None,
             before_checkpoint=lambda: None,
         )  # fmt: skip
@@ -223,7 +224,7 @@ def of_seed(
     found: dict[str, dict[str, Cell]] = {}
     for name, (size, signal) in signals.items():
         objective = Objective(cross_entropy_weight=1.0) if name == ALONE else Objective()
-        student = taught(training, Lesson(objective, StepPlan(training, 2048, seed), signal), steps, seed)
+        student = taught(training, Lesson(objective, StepPlan(training, STEP_TOKENS, seed), signal), steps, seed)
         found[name] = {"bytes_per_position": size, **examined(student, held_out, whole_held_out)}
         print(f"seed {seed}, {name}: {found[name]}", flush=True)
     worst, best = found[ALONE], found[WHOLE]
@@ -267,8 +268,8 @@ def measure(seeds: int, steps: int, count: int) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--texts", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--texts", type=int, default=1500)
     given = parser.parse_args()
     before = machine()
     rows = measure(given.seeds, given.steps, given.texts)
@@ -278,7 +279,7 @@ def main() -> None:
         summary=SUMMARY,
         command=" ".join(["python -m benchmarks.distillation", *sys.argv[1:]]),
         rows=rows,
-        machine=before | {"seeds": given.seeds, "steps": given.steps},
+        machine=before | {"seeds": given.seeds, "steps": given.steps, "texts": given.texts},
         versions=versions("torch", "transformers"),
         charts=[
             Chart("Share of the gap that is closed", "gap_closed", "signal"),
