@@ -45,9 +45,10 @@ distribution gives it, from the same student: `matrix angle` of a matrix below t
 share, as every weight of a network is shared, `head angle` of the output head, most of whose rows a batch touches
 once or never. 90 degrees is no information. Teacher and student are random maps with a Zipf-like prior over the
 vocabulary (`teacher entropy`, in nats, says how sharp it is); the student is the teacher disturbed. *{HEAD} + {DRAWS}
-sampled* are the teacher's {HEAD} likeliest tokens and {DRAWS} systematic draws from the rest; *live* are as many, chosen by the student in proportion
-to its own probabilities and scored by the teacher, which reverse KL and JSD need. *Random draws* are those of Random
-Sampling KD (ACL 2025); *top k* keeps one bucket for all other tokens, *renormalised* keeps none. Medians over seeds."""
+sampled* are the teacher's {HEAD} likeliest tokens and {DRAWS} systematic draws from the rest; *live* are as many,
+chosen by the student in proportion to its own probabilities and scored by the teacher, which reverse KL and JSD need.
+*Random draws* are those of Random Sampling KD (ACL 2025); *top k* keeps one bucket for all other tokens,
+*renormalised* keeps none. Medians over seeds."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ times its head. Starts a teacher of its own, or asks one that runs. P positions,
 """
 
 import argparse
+import base64
+import json
 import sys
 from collections.abc import Callable
 
@@ -24,10 +26,12 @@ Floats = npt.NDArray[np.float64]
 Read = Callable[[score_pb2.ScoreChunk], tuple[npt.NDArray[np.int64], Floats]]
 
 SUMMARY = """What one position of the teacher's answer costs on the wire in each form, and what the form loses: the KL
-divergence from the exact distribution to the received one, in nats. Hidden states are the whole distribution, since the
-caller fetches the head once. For a top k both sides are taken over the k entries, the received ones scaled to the exact
-mass outside, which travels exactly. Bytes are whole chunks, with normaliser and next token. The bundled teacher;
-positions and vocabulary are those of the row."""
+divergence from the exact distribution to the received one, in nats. Hidden states are the whole distribution, since
+the caller fetches the head once. For a top k both sides are taken over the k entries, the received ones scaled to the
+exact mass outside, which travels exactly. Bytes are whole chunks, with normaliser and next token. The bundled
+teacher; positions and vocabulary are those of the row. *JSON of vLLM's prompt_logprobs* and *base64 of TRL's server*
+are the same 64 entries as those write them; a drawn entry has no counterpart there, and its loss is a variance, not
+an error."""
 TEXTS = (
     "거실 불을 켜 줘",
     "내일 아침 일곱 시에 깨워 줘",
@@ -120,7 +124,33 @@ def measure(client: Client, model: str) -> list[Row]:
             chunks, cost = teacher.score(score_pb2.ScoreSignals(top_k=k, encoding=encoding))
             errors = _top_error(exact_PV, chunks, read)
             rows.append({"form": f"top {k}, {name}", "bytes_per_position": cost, **_losses(errors), **size})
+            if (k, name) == (64, "plain"):
+                rows += [{"form": form, "bytes_per_position": cost, **size} for form, cost in _peers(chunks).items()]
+    for name, encoding in (("plain", score_pb2.SPARSE_ENCODING_PLAIN), ("packed", score_pb2.SPARSE_ENCODING_PACKED)):
+        sampled = score_pb2.SampledTarget(head=4, tail_draws=8)
+        signals = score_pb2.ScoreSignals(sampled=sampled, entropy=True, encoding=encoding)
+        rows.append({"form": f"4 + 8 sampled, {name}", "bytes_per_position": teacher.score(signals)[1], **size})
     return rows
+
+
+def _peers(chunks: list[score_pb2.ScoreChunk]) -> dict[str, float]:
+    """Bytes a position of the same top 64 as vLLM's API and as TRL's server write them."""
+    parts = [_plain(chunk) for chunk in chunks]
+    ids, logprobs = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    answer = [
+        {
+            str(token): {"logprob": float(np.float32(value)), "rank": rank, "decoded_token": f"t{token}"}
+            for rank, (token, value) in enumerate(zip(*row, strict=True), start=1)
+        }
+        for row in zip(ids.tolist(), logprobs.tolist(), strict=True)
+    ]
+    as_json = json.dumps(answer, separators=(",", ":"))
+    arrays = (logprobs.astype(np.float32), ids.astype(np.int32))
+    as_base64 = json.dumps([base64.b64encode(array.tobytes()).decode() for array in arrays])
+    return {
+        "top 64, JSON of vLLM's prompt_logprobs": len(as_json.encode()) / len(ids),
+        "top 64, base64 of TRL's server": len(as_base64.encode()) / len(ids),
+    }
 
 
 def _losses(errors: Floats) -> Row:
