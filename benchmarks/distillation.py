@@ -269,7 +269,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--texts", type=int, default=1500)
+    parser.add_argument("--texts", type=int, default=6000)
     given = parser.parse_args()
     before = machine()
     rows = measure(given.seeds, given.steps, given.texts)

@@ -1,5 +1,6 @@
 """The target store: what is written comes back, and what does not belong together is refused by name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -77,6 +78,16 @@ def test_a_sampled_shard_comes_back_as_it_was(tmp_path: Path) -> None:
     for name in ("positions", "next_log_probs", "entropy", "counts", "ids", "log_probs", "draws", "outside"):
         np.testing.assert_array_equal(again.column(name), shard.column(name))
     assert [record.positions for record in read_ledger(tmp_path)] == [len(DATA.labels)]
+
+
+def test_rounding_moves_a_number_by_less_than_a_packed_step() -> None:
+    shard = sampled_shard(log_probs(), DATA.labels)
+    odd = np.array([-31.9, -np.inf, 0.0, np.nan], np.float32)
+    near = replace(shard, next_log_probs=odd).rounded()
+    np.testing.assert_allclose(near.next_log_probs, odd, atol=1e-3)
+    for name in ("entropy", "outside"):
+        np.testing.assert_allclose(near.column(name), shard.column(name), rtol=2**-15)
+    np.testing.assert_array_equal(near.column("log_probs"), shard.column("log_probs"))
 
 
 def test_sampled_signals_weigh_draws_by_the_tail() -> None:

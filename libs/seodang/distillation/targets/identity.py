@@ -11,8 +11,9 @@ from seodang.base.errors import Conflict
 from seodang.distillation.spec import Record, Target
 from seodang.distillation.teacher import TeacherIdentity
 
-FORMAT_VERSION: Final = 2
-"""2: each line of the ledger names the identity that its shard was made for."""
+FORMAT_VERSION: Final = 3
+"""2: each line of the ledger names the identity that its shard was made for. 3: ids rise and are stored as gaps, and
+what a packed store keeps of a position is rounded."""
 
 
 class TargetMismatch(Conflict):

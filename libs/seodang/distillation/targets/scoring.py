@@ -97,6 +97,7 @@ def _score_unit(
                 journal.append(message.SerializeToString())
                 on_positions(chunks[-1].positions)
         shard = Shard.of(unit.sequences.positions, chunks, unit.candidates_PK)
+        shard = shard.rounded() if store.identity.packed else shard
         store.add(unit.name, unit.sequences, shard, sum(map(len, journal.frames)), journal.seconds)
         journal.remove()
     return store.read(unit.name, unit.sequences)

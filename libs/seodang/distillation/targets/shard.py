@@ -2,12 +2,13 @@
 
 S sequences, P positions in all, E sparse entries in all, H width of the teacher. Columns, lists over the positions of
 the row's sequence: ``next_log_probs``, ``entropy``, ``counts`` (entries a position), ``outside`` (probability outside
-the exact entries), ``hidden`` (bytes: bfloat16, or int8 with ``hidden_scales``); lists over their entries: ``ids``,
-``log_probs``, ``draws`` (0: exact). What a target does not have is absent.
+the exact entries), ``hidden`` (bytes: bfloat16, or int8 with ``hidden_scales``); lists over their entries:
+``id_gaps`` (to the id before in the same position, from 0), ``log_probs``, ``draws`` (0: exact). What a target does not
+have is absent.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -21,7 +22,9 @@ from seodang.distillation.teacher import Scored
 Array: TypeAlias = npt.NDArray[Any]
 
 _BY_POSITION: Final = ("next_log_probs", "entropy", "counts", "outside", "hidden", "hidden_scales")
-_BY_ENTRY: Final = ("ids", "log_probs", "draws")
+_BY_ENTRY: Final = ("id_gaps", "log_probs", "draws")
+_ROUNDED_BITS: Final = 14
+"""Of the mantissa, as many as leave the largest log-probability exact to 1e-3."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,7 @@ class Shard:
     counts: Array | None = None
     """uint16 [P]"""
     ids: Array | None = None
-    """int32 [E]"""
+    """int32 [E]; rising within a position, but for candidates, which keep the order they were asked in"""
     log_probs: Array | None = None
     """float32 [E]"""
     draws: Array | None = None
@@ -61,10 +64,12 @@ class Shard:
             arrays["log_probs"] = _joined([chunk.candidates for chunk in chunks])
             arrays["draws"] = np.zeros(candidates_PK.size, np.uint16)
         elif entries:
-            arrays["counts"] = _joined([each.counts.astype(np.uint16) for each in entries])
-            arrays["ids"] = _joined([each.ids for each in entries])
-            arrays["log_probs"] = _joined([each.log_probs for each in entries])
-            arrays["draws"] = _joined([each.draws.astype(np.uint16) for each in entries])
+            counts = np.concatenate([each.counts.astype(np.uint16) for each in entries])
+            ids = np.concatenate([each.ids for each in entries])
+            rising = np.lexsort((ids, np.repeat(np.arange(len(counts)), counts)))
+            arrays["counts"], arrays["ids"] = counts, ids[rising]
+            arrays["log_probs"] = np.concatenate([each.log_probs for each in entries])[rising]
+            arrays["draws"] = np.concatenate([each.draws.astype(np.uint16) for each in entries])[rising]
             arrays["outside"] = _joined([each.outside for each in entries])
         shard = cls(
             positions=np.asarray(positions, np.int64),
@@ -90,6 +95,11 @@ class Shard:
         }
         return cls(**arrays)
 
+    def rounded(self) -> "Shard":
+        """Numbers of a position as coarse as the packed wire's are of an entry, so that they take fewer bytes."""
+        entropy, outside = (None if part is None else _rounded(part) for part in (self.entropy, self.outside))
+        return replace(self, next_log_probs=_rounded(self.next_log_probs), entropy=entropy, outside=outside)
+
     def column(self, name: str) -> Array:
         """An array that this kind of target has."""
         array = getattr(self, name)
@@ -105,9 +115,18 @@ class Shard:
                 columns[name] = pa.ListArray.from_arrays(by_position, _flat(values))
         if self.counts is not None:
             by_entry = _offsets(np.add.reduceat(self.counts.astype(np.int64), by_position.to_numpy()[:-1]))
+            entries = {"id_gaps": self._id_gaps(), "log_probs": self.log_probs, "draws": self.draws}
             for name in _BY_ENTRY:
-                columns[name] = pa.ListArray.from_arrays(by_entry, pa.array(getattr(self, name)))
+                columns[name] = pa.ListArray.from_arrays(by_entry, pa.array(entries[name]))
         return pa.table(columns)
+
+    def _id_gaps(self) -> Array:
+        """int32 [E]"""
+        counts = self.column("counts").astype(np.int64)
+        gaps = np.diff(self.column("ids"), prepend=0)
+        first = (np.cumsum(counts) - counts)[counts > 0]
+        gaps[first] = self.column("ids")[first]
+        return gaps.astype(np.int32)
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "Shard":
@@ -117,7 +136,12 @@ class Shard:
             for name in (*_BY_POSITION, *_BY_ENTRY)
             if name in table.column_names
         }
-        arrays = {name: column.to_numpy() for name, column in values.items() if name != "hidden"}
+        arrays: dict[str, Array] = {name: column.to_numpy() for name, column in values.items() if name != "hidden"}
+        if "id_gaps" in arrays:
+            reached = np.cumsum(arrays.pop("id_gaps"), dtype=np.int64)
+            counts = arrays["counts"].astype(np.int64)
+            before = np.concatenate([[0], reached])[np.cumsum(counts) - counts]
+            arrays["ids"] = (reached - np.repeat(before, counts)).astype(np.int32)
         if "hidden" in values:
             dtype = np.dtype(np.int8 if "hidden_scales" in values else "<u2")
             whole = np.frombuffer(values["hidden"].buffers()[1], dtype)
@@ -126,15 +150,26 @@ class Shard:
 
 
 def write_parquet(table: pa.Table) -> bytes:
-    """A shard's file. Probabilities of the packed wire have few distinct values, ids rise: each column is coded so."""
+    """A shard's file. Probabilities of the packed wire have few distinct values; of gaps and rounded numbers whole
+    bytes repeat: each column is coded so.
+    """
     sink = pa.BufferOutputStream()
-    deltas = {f"{name}.list.element": "DELTA_BINARY_PACKED" for name in ("ids",) if name in table.column_names}
+    by_byte = ("id_gaps", "next_log_probs", "entropy", "outside", "hidden_scales")
+    split = {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in by_byte if name in table.column_names}
     dictionary = [f"{name}.list.element" for name in ("log_probs", "draws", "counts") if name in table.column_names]
     parquet.write_table(
-        table, sink, compression="zstd", use_dictionary=dictionary, column_encoding=deltas, write_statistics=False
+        table, sink, compression="zstd", use_dictionary=dictionary, column_encoding=split, write_statistics=False
     )
     content: bytes = sink.getvalue().to_pybytes()
     return content
+
+
+def _rounded(values: Array) -> Array:
+    """float32 to the nearest one of a shorter mantissa."""
+    cut = 23 - _ROUNDED_BITS
+    bits = np.ascontiguousarray(values, "<f4").view("<u4")
+    near: Array = ((bits + np.uint32(1 << (cut - 1))) & np.uint32(0xFFFFFFFF << cut & 0xFFFFFFFF)).view("<f4")
+    return np.where(np.isfinite(values), near, values).astype(np.float32)
 
 
 def _offsets(lengths: Array) -> pa.Array:

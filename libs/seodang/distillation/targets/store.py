@@ -45,6 +45,8 @@ class ShardRecord(Record, frozen=True, kw_only=True):
     """As it came over the wire."""
     seconds: float
     """Spent on asking."""
+    tokens: int = 0
+    """Of the sequences, prompts included; 0 in a ledger of before they were counted."""
 
 
 class TargetStore:
@@ -96,6 +98,7 @@ class TargetStore:
             file_bytes=len(content),
             signal_bytes=signal_bytes,
             seconds=seconds,
+            tokens=int(sequences.lengths.sum()),
         )
         with self._adding, self._ledger.open("ab") as ledger:
             ledger.write(msgspec.json.encode(record) + b"\n")
@@ -157,6 +160,15 @@ def read_ledger(folder: Path) -> list[ShardRecord]:
         return [msgspec.json.decode(line, type=ShardRecord) for line in whole.splitlines()]
     except msgspec.DecodeError as error:
         raise Conflict(f"{ledger} is damaged: {error}; remove the store to score anew") from error
+
+
+def read_identity(folder: Path) -> TargetIdentity:
+    """What a store was made for.
+
+    Raises:
+        TargetMismatch: its manifest is of another format.
+    """
+    return _read_manifest(folder / "manifest.json")
 
 
 def _read_manifest(path: Path) -> TargetIdentity:
