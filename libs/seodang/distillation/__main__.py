@@ -9,6 +9,7 @@ import torch
 
 from seodang.base.errors import Unsupported
 from seodang.base.process import configure_logs
+from seodang.distillation.cost import Rates
 from seodang.distillation.fault import write_fault
 from seodang.distillation.folder import EXIT_DONE, EXIT_FAULT, JobFolder
 from seodang.distillation.job import run_job
@@ -32,7 +33,8 @@ def main() -> int:
                 f"SEODANG_DISTILLATION_DEVICE=cuda, but torch {torch.__version__} sees no GPU on this machine: install "
                 "a build of torch for its driver, or leave the setting out"
             )
-        run_job(folder, Patience(limit_s=settings.teacher_patience_s), torch.device(settings.device))
+        rates = Rates(settings.watts, settings.price_per_hour, settings.currency)
+        run_job(folder, Patience(limit_s=settings.teacher_patience_s), torch.device(settings.device), rates)
     except Exception as error:  # noqa: BLE001 - the edge of the process: whatever it is, it is written down
         record = write_fault(folder.fault, error)
         logging.getLogger("distillation").error("%s\n%s", record.message, record.details)

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 import torch
 
+from seodang.distillation.cost import NO_RATES, Rates
 from seodang.distillation.events import EventLog
 from seodang.distillation.folder import JobFolder
 from seodang.distillation.gate import judge
@@ -18,12 +19,13 @@ from seodang.distillation.teaching import prepare_lessons, teach
 from seodang.distillation.training import CPU
 
 
-def run_job(folder: JobFolder, patience: Patience, device: torch.device = CPU) -> None:
+def run_job(folder: JobFolder, patience: Patience, device: torch.device = CPU, rates: Rates = NO_RATES) -> None:
     """Does what is left of a job; returns when result.json is there.
 
     Args:
         patience: with a teacher that is away.
         device: where the students are trained and measured.
+        rates: from which energy and price are estimated.
 
     Raises:
         SeodangError: what fault.json will say.
@@ -54,6 +56,6 @@ def run_job(folder: JobFolder, patience: Patience, device: torch.device = CPU) -
             spec, room.data, teachers, folder.finished(STUDENT), None if room.base is None else room.base.record
         )
         folder.link_student()
-        result = JobResult(measurements=measurements, verdict=verdict, cost=measuring.cost(), lineage=lineage)
+        result = JobResult(measurements=measurements, verdict=verdict, cost=measuring.cost(rates), lineage=lineage)
         write_result(folder.result, result)
         report.done("the student passed its gate" if verdict.passed else "the student missed its gate")

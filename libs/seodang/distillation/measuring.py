@@ -1,13 +1,17 @@
 """The measurements of a job: every contestant on the same held-out data, each once."""
 
 import time
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import numpy as np
 
 from seodang.distillation.catalogue import Task, find_corpus
+from seodang.distillation.cost import Rates, cost_of
 from seodang.distillation.evaluation import (
+    EVAL_TARGET,
+    PROMPTS,
     Contestant,
     Examination,
     Fidelity,
@@ -18,20 +22,21 @@ from seodang.distillation.evaluation import (
     fidelity,
     fidelity_across,
     fidelity_of_teacher,
-    own_text_kl,
+    forward_kl,
+    noise_floor,
+    own_text,
+    reverse_kl,
     top1_of,
     wilson_interval,
 )
 from seodang.distillation.folder import folder_sha256, write_whole
 from seodang.distillation.recipes import Room
 from seodang.distillation.result import Cost, Measurement
-from seodang.distillation.spec import TEACHER, CorpusSource, Record, SampledTarget
-from seodang.distillation.targets import ShardSignals, plan_units, read_ledger, score_units
+from seodang.distillation.spec import TEACHER, CorpusSource, Record
+from seodang.distillation.targets import ShardSignals, plan_units, score_units
 from seodang.distillation.teaching import training_state
 from seodang.distillation.training import Student, load_student
 
-# Nearly the whole distribution: measurements should be exact rather than cheap.
-EVAL_TARGET: Final = SampledTarget(head=32, tail_draws=32)
 _SPARE_TOKENS: Final = 8
 _LONGEST_ACTION: Final = 4
 
@@ -41,6 +46,17 @@ class _Measured(Record, frozen=True, kw_only=True):
 
     measurement: Measurement
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """What is measured on the first held-out examples only, because the teacher is asked for it anew."""
+
+    reverse_kl: float | None = None
+    own_text_kl: float | None = None
+    own_text_forward_kl: float | None = None
+    noise_floor_kl: float | None = None
+    noise_floor_agreement: float | None = None
 
 
 class Measuring:
@@ -66,23 +82,11 @@ class Measuring:
         """Teacher, student, then each baseline."""
         return tuple(self._measured(subject).measurement for subject in self._subjects)
 
-    def cost(self) -> Cost:
+    def cost(self, rates: Rates) -> Cost:
         """What the job consumed, when everything is measured."""
-        room = self._room
-        records = [record for folder in room.folder.target_folders() for record in read_ledger(folder)]
-        states = {subject: training_state(room, subject) for subject in room.spec.subjects}
         measured = {subject: self._measured(subject) for subject in self._subjects}
-        return Cost(
-            teacher_positions=sum(record.positions for record in records),
-            signal_bytes=sum(record.signal_bytes for record in records),
-            training_tokens=sum(state.tokens for state in states.values()),
-            training_flops=sum(
-                6.0 * measured[subject].measurement.parameters * state.tokens for subject, state in states.items()
-            ),
-            scoring_s=sum(record.seconds for record in records),
-            training_s=sum(state.seconds for state in states.values()),
-            evaluating_s=sum(each.seconds for each in measured.values()),
-        )
+        parameters = {subject: each.measurement.parameters for subject, each in measured.items()}
+        return cost_of(self._room, parameters, sum(each.seconds for each in measured.values()), rates)
 
     @property
     def _subjects(self) -> list[str]:
@@ -101,18 +105,13 @@ class Measuring:
 
     def _measure(self, subject: str) -> Measurement:
         contestant, close, claim = self._contestant(subject)
-        own_text = None
-        if isinstance(contestant, StudentContestant) and not self._room.spec.tokenizer:
-            own_text = own_text_kl(
-                self._room, subject, contestant.student, self._held_out, self._examination.max_new_tokens
-            )
+        sampled = self._sampled(contestant)
         later = self._examination.count * (len(self._subjects) - 1 - self._subjects.index(subject))
         progress = self._room.report.progress(subject, self._examination.count, "examples", later=later)
         file = self._room.folder.evaluation(subject) / "answers.jsonl"
         scores = examine(contestant, self._examination, file, claim, progress.add)
         share = float(np.mean(scores))
         low, high = wilson_interval(share, len(scores))
-        is_teacher = subject == TEACHER
         return Measurement(
             subject=subject,
             parameters=contestant.parameters,
@@ -122,12 +121,33 @@ class Measuring:
             metric=self._examination.task.value,
             examples=len(scores),
             cross_entropy=close.cross_entropy,
-            forward_kl=None if is_teacher else close.forward_kl,
-            top1_agreement=None if is_teacher else close.top1_agreement,
-            draft_acceptance=None if is_teacher else close.draft_acceptance,
-            own_text_kl=own_text,
+            forward_kl=close.forward_kl,
+            top1_agreement=close.top1_agreement,
+            draft_acceptance=close.draft_acceptance,
+            own_text_kl=sampled.own_text_kl,
             calibration_error=calibration_error(close.reliability),
             reliability=close.reliability,
+            reverse_kl=sampled.reverse_kl,
+            own_text_forward_kl=sampled.own_text_forward_kl,
+            top8_overlap=close.top8_overlap,
+            noise_floor_kl=sampled.noise_floor_kl,
+            noise_floor_agreement=sampled.noise_floor_agreement,
+            training_tokens=None if subject == TEACHER else training_state(self._room, subject).tokens,
+        )
+
+    def _sampled(self, contestant: Contestant) -> _Sampled:
+        room, first = self._room, self._held_out.select(range(min(PROMPTS, len(self._held_out))))
+        if not isinstance(contestant, StudentContestant):
+            floor = noise_floor(room, first, self._shard)
+            return _Sampled(noise_floor_kl=floor.kl, noise_floor_agreement=floor.agreement)
+        if room.spec.tokenizer:
+            return _Sampled()
+        subject, student = contestant.subject, contestant.student
+        own = own_text(room, subject, student, self._held_out, self._examination.max_new_tokens)
+        return _Sampled(
+            reverse_kl=reverse_kl(room, f"reverse-{subject}", student, first),
+            own_text_kl=reverse_kl(room, f"own-{subject}", student, own),
+            own_text_forward_kl=forward_kl(room, f"answers-{subject}", student, own),
         )
 
     def _contestant(self, subject: str) -> tuple[Contestant, Fidelity, str]:

@@ -44,6 +44,18 @@ class Measurement(Record, frozen=True, kw_only=True):
     """Expected calibration error of the likeliest token, 0 to 1; None in a result of before there was one."""
     reliability: tuple[ReliabilityBin, ...] = ()
     """What the calibration error is the mean distance of."""
+    reverse_kl: float | None = None
+    """KL(student | teacher) in nats a position of the right answers, of the first held-out examples."""
+    own_text_forward_kl: float | None = None
+    """KL(teacher | student) in nats a position of the answers of ``own_text_kl``."""
+    top8_overlap: float | None = None
+    """Share of the teacher's eight likeliest tokens that are among the student's eight."""
+    noise_floor_kl: float | None = None
+    """Only of the teacher: KL between what it said in two scorings of the same positions, in other batches each."""
+    noise_floor_agreement: float | None = None
+    """Only of the teacher: share of those positions whose likeliest token was the same both times."""
+    training_tokens: int | None = None
+    """That it read while it was trained; None of the teacher."""
 
 
 class GateCheck(Record, frozen=True, kw_only=True):
@@ -65,7 +77,7 @@ class Verdict(Record, frozen=True, kw_only=True):
 
 
 class Cost(Record, frozen=True, kw_only=True):
-    """What the job consumed, over all its processes."""
+    """What the job consumed, over all its processes. None is unknown, never nothing."""
 
     teacher_positions: int = 0
     """Positions whose signal the teacher gave; none is counted, or asked for, twice."""
@@ -75,8 +87,24 @@ class Cost(Record, frozen=True, kw_only=True):
     training_flops: float = 0.0
     """6 x parameters x tokens, of student and baselines."""
     scoring_s: float = 0.0
+    """Summed over streams side by side."""
     training_s: float = 0.0
     evaluating_s: float = 0.0
+    teacher_tokens: int | None = None
+    """Of the sequences that the teachers scored, prompts included, in their caches or not."""
+    scoring_flops: float | None = None
+    """2 x active parameters x tokens, of all teachers."""
+    wall_s: float | None = None
+    """How long the job's processes ran, without the pauses between them."""
+    watts: float | None = None
+    """What the operator says that the job's machines draw."""
+    energy_kwh: float | None = None
+    """watts x wall_s."""
+    price_per_hour: float | None = None
+    """What the operator says that an hour of the job costs."""
+    price: float | None = None
+    """price_per_hour x wall_s."""
+    currency: str = ""
 
 
 class TeacherRecord(Record, frozen=True, kw_only=True):

@@ -18,3 +18,9 @@ class WorkerSettings(Settings):
     """Threads of one operation; 0 is one for each core. A resumed job is bit-identical with the same number only."""
     teacher_patience_s: Annotated[float, Field(gt=0)] = 600.0
     """How long a teacher may be away before the job's process gives up."""
+    watts: Annotated[float, Field(gt=0)] | None = None
+    """What the machines that a job keeps busy draw on average, the teacher's included. Unset: no energy is told."""
+    price_per_hour: Annotated[float, Field(gt=0)] | None = None
+    """What an hour of them costs. Unset: no price is told."""
+    currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
+    """Of the price, by ISO 4217, such as KRW."""

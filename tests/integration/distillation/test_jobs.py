@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from seodang.base.errors import Conflict, Unavailable
 from seodang.distillation import CurvePoint, JobFolder, Measured, StateChanged, read_events, read_result
+from seodang.distillation.cost import Rates
 from seodang.distillation.folder import folder_sha256
 from seodang.distillation.job import run_job
 from seodang.distillation.spec import (
@@ -29,7 +30,7 @@ from seodang.distillation.spec import (
     TopKTarget,
 )
 from seodang.distillation.targets import TargetMismatch, read_ledger
-from seodang.distillation.teacher import Patience
+from seodang.distillation.teacher import Patience, open_teacher
 
 PATIENCE = Patience(limit_s=60, longest_pause_s=0.5)
 
@@ -69,7 +70,7 @@ def test_a_job_goes_from_its_spec_to_a_measured_student(tutor: Teacher, data: Pa
     assert tokenizer.chat_template == tiny_checkpoints.CHAT_TEMPLATE
 
 
-def test_the_kl_on_own_text_is_that_of_whole_distributions(
+def test_the_kls_on_either_text_are_those_of_whole_distributions(
     tutor: Teacher, checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
     folder = job(tmp_path, tutor, data, baselines=(NO_TEACHER,))
@@ -77,19 +78,84 @@ def test_the_kl_on_own_text_is_that_of_whole_distributions(
     teacher = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     rows = parquet.read_table(folder.data / "eval.parquet", columns=["ids", "answered"]).to_pylist()
     prompts = [row["ids"][: row["answered"].index(True)] for row in rows]
+    right = [row["ids"][len(prompt) :] for row, prompt in zip(rows, prompts, strict=True)]
     for measured in read_result(folder.result).measurements[1:]:
         student = AutoModelForCausalLM.from_pretrained(folder.finished(measured.subject), dtype=torch.float32)
-        answers = json.loads((folder.evaluation(measured.subject) / "own-text.json").read_bytes())
-        assert len(answers) == len(prompts) == 10
-        divergences = []
-        for prompt, answer in zip(prompts, answers, strict=True):
-            ids = torch.tensor([[*prompt, *answer]])
-            with torch.no_grad():
-                log_q, log_p = (
-                    model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1) for model in (student, teacher)
-                )
-            divergences.append((log_q.exp() * (log_q - log_p)).sum(-1))
-        assert measured.own_text_kl == pytest.approx(float(torch.cat(divergences).mean()), rel=0.05)
+        own = json.loads((folder.evaluation(measured.subject) / "own-text.json").read_bytes())
+        assert len(own) == len(prompts) == 10
+        log_p, log_q = said(teacher, prompts, right), said(student, prompts, right)
+        assert measured.forward_kl == pytest.approx(kl(log_p, log_q), rel=0.05)
+        assert measured.reverse_kl == pytest.approx(kl(log_q, log_p), rel=0.05)
+        shared = (log_p.topk(8).indices[:, :, None] == log_q.topk(8).indices[:, None]).any(2)
+        assert measured.top8_overlap == pytest.approx(float(shared.double().mean()), abs=0.01)
+        log_p, log_q = said(teacher, prompts, own), said(student, prompts, own)
+        assert measured.own_text_kl == pytest.approx(kl(log_q, log_p), rel=0.05)
+        assert measured.own_text_forward_kl == pytest.approx(kl(log_p, log_q), rel=0.05)
+
+
+def said(model: torch.nn.Module, prompts: list[list[int]], answers: list[list[int]]) -> torch.Tensor:
+    """Log-probabilities [positions, vocabulary] of the tokens of all answers."""
+    with torch.no_grad():
+        return torch.cat(
+            [
+                model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1].double().log_softmax(-1)
+                for prompt, answer in zip(prompts, answers, strict=True)
+            ]
+        )
+
+
+def kl(log_one: torch.Tensor, log_other: torch.Tensor) -> float:
+    """KL(one | other), mean over positions."""
+    return float((log_one.exp() * (log_one - log_other)).sum(-1).mean())
+
+
+def test_the_cost_is_what_the_ledgers_and_the_rates_make_of_it(tutor: Teacher, data: Path, tmp_path: Path) -> None:
+    folder = job(tmp_path, tutor, data)
+    run_job(folder, PATIENCE, rates=Rates(watts=500.0, price_per_hour=7200.0, currency="KRW"))
+    result = read_result(folder.result)
+    cost = result.cost
+    tokens = sum(record.tokens for store in folder.target_folders() for record in read_ledger(store))
+    with open_teacher(tutor, PATIENCE) as teacher:
+        active = teacher.identity.active_parameters
+    assert 0 < active < result.measurements[0].parameters
+    assert cost.teacher_tokens == tokens > cost.teacher_positions
+    assert cost.scoring_flops == 2.0 * active * tokens
+    assert cost.wall_s is not None
+    assert cost.wall_s > cost.training_s
+    assert cost.energy_kwh == pytest.approx(0.5 * cost.wall_s / 3600)
+    assert cost.price == pytest.approx(2.0 * cost.wall_s)
+    assert [each.training_tokens for each in result.measurements] == [None, cost.training_tokens]
+
+
+def test_what_a_job_costs_is_left_open_where_nobody_said(tutor: Teacher, data: Path, tmp_path: Path) -> None:
+    folder = job(tmp_path, tutor, data)
+    run_job(folder, PATIENCE)
+    cost = read_result(folder.result).cost
+    assert (cost.watts, cost.energy_kwh, cost.price_per_hour, cost.price) == (None, None, None, None)
+
+
+def test_a_teacher_that_computes_each_text_alone_differs_from_itself_by_the_wires_last_bit(
+    tutor: Teacher, data: Path, tmp_path: Path
+) -> None:
+    folder = job(tmp_path, tutor, data)
+    run_job(folder, PATIENCE)
+    teacher, student = read_result(folder.result).measurements
+    assert teacher.noise_floor_kl is not None
+    assert 0 <= teacher.noise_floor_kl < 1e-13
+    assert teacher.noise_floor_agreement == 1.0
+    assert (student.noise_floor_kl, student.noise_floor_agreement) == (None, None)
+
+
+def test_rounding_in_other_company_is_a_floor_far_below_the_student(
+    checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    with start_server("teacher", tmp_path, folder=checkpoint, model=MODEL) as serving:
+        folder = job(tmp_path / "job", Teacher(model=MODEL, address=serving.address), data)
+        run_job(folder, PATIENCE)
+    teacher, student = read_result(folder.result).measurements
+    assert teacher.noise_floor_kl is not None
+    assert student.forward_kl is not None
+    assert 0 <= teacher.noise_floor_kl < 1e-6 * student.forward_kl
 
 
 def test_a_finished_job_is_left_alone(tutor: Teacher, data: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from seodang.distillation.catalogue import Task
 from seodang.distillation.data import Encoded
 from seodang.distillation.evaluation import (
     Examination,
+    NoiseFloor,
     calibration_error,
     examine,
     fidelity,
@@ -17,6 +19,7 @@ from seodang.distillation.evaluation import (
     top1_of,
     wilson_interval,
 )
+from seodang.distillation.evaluation.both_ways import self_divergence
 from seodang.distillation.gate import judge
 from seodang.distillation.recipes.candidates import choose, choose_candidates
 from seodang.distillation.result import Measurement
@@ -208,10 +211,40 @@ def test_fidelity_is_what_whole_distributions_say() -> None:
     assert close.top1_agreement == pytest.approx(float((p.argmax(1) == q.argmax(1)).float().mean()))
     assert close.cross_entropy == pytest.approx(float(-q.gather(1, labels[:, None]).mean()), rel=1e-4)
     assert close.draft_acceptance == pytest.approx(float(torch.minimum(p.exp(), q.exp()).sum(1).mean()), rel=1e-4)
+    shared = [
+        len(set(one) & set(two)) / 8 for one, two in zip(p.topk(8)[1].tolist(), q.topk(8)[1].tolist(), strict=True)
+    ]
+    assert close.top8_overlap == pytest.approx(np.mean(shared))
     assert calibration_error(close.reliability) == pytest.approx(calibration_of(q, labels), abs=1e-6)
     teacher_itself = fidelity_of_teacher(data, shard)
     assert calibration_error(teacher_itself.reliability) == pytest.approx(calibration_of(p, labels), abs=1e-6)
     assert teacher_itself.cross_entropy == pytest.approx(float(-p.gather(1, labels[:, None]).mean()), rel=1e-4)
+
+
+def test_the_floor_from_entries_is_the_kl_of_whole_distributions() -> None:
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 2, (50, 300))
+    log_p, log_again = (_log_softmax(each) for each in (logits, logits + rng.normal(0, 1e-4, logits.shape)))
+    exact = float((np.exp(log_p) * (log_p - log_again)).sum(1).mean())
+    assert self_divergence(np.exp(log_p), log_p, log_again).kl == pytest.approx(exact, rel=1e-4)
+    estimates = []
+    for _ in range(200):
+        drawn = np.stack([rng.choice(300, 16, p=row / row.sum()) for row in np.exp(log_p)])
+        one, two = (np.take_along_axis(each, drawn, 1) for each in (log_p, log_again))
+        padded = [np.pad(each, ((0, 0), (0, 3))) for each in (np.full(drawn.shape, 1 / 16), one, two)]
+        estimates.append(self_divergence(*padded).kl)
+    assert abs(np.mean(estimates) - exact) < 4 * np.std(estimates) / len(estimates) ** 0.5
+    assert min(estimates) > 0.5 * exact
+
+
+def test_a_floor_of_nothing_is_nothing() -> None:
+    log_p = _log_softmax(np.random.default_rng(3).normal(0, 2, (5, 30)))
+    assert self_divergence(np.exp(log_p), log_p, log_p) == NoiseFloor(0.0, 1.0)
+
+
+def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    whole: npt.NDArray[np.float64] = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    return whole
 
 
 def calibration_of(log_probs: torch.Tensor, labels: torch.Tensor) -> float:

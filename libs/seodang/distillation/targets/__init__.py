@@ -4,7 +4,7 @@ from seodang.distillation.targets.identity import TargetIdentity, TargetMismatch
 from seodang.distillation.targets.scoring import Unit, plan_units, score_units
 from seodang.distillation.targets.shard import Shard
 from seodang.distillation.targets.signals import ShardSignals
-from seodang.distillation.targets.store import ShardRecord, TargetStore, read_ledger
+from seodang.distillation.targets.store import ShardRecord, TargetStore, read_identity, read_ledger
 
 __all__ = [
     "Shard",
@@ -15,6 +15,7 @@ __all__ = [
     "TargetStore",
     "Unit",
     "plan_units",
+    "read_identity",
     "read_ledger",
     "score_units",
 ]

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,8 @@ class TeacherIdentity:
     vocabulary_size: int
     context_tokens: int
     dtype: str
+    active_parameters: int = field(default=0, repr=False)
+    """That one token passes through; 0 if the server does not tell. Not shown, because answers are bound to what is."""
 
 
 @contextmanager
@@ -160,6 +162,7 @@ class TeacherConnection:
             vocabulary_size=model.vocabulary_size,
             context_tokens=model.context_tokens,
             dtype=model.dtype,
+            active_parameters=model.active_parameters,
         )
 
     def _score_once(

@@ -71,6 +71,9 @@ def _draft(job: Job, result: JobResult, files: tuple[StoredFile, ...], now: date
         "top1_agreement": student.top1_agreement,
         "draft_acceptance": student.draft_acceptance,
         "own_text_kl": student.own_text_kl,
+        "reverse_kl": student.reverse_kl,
+        "own_text_forward_kl": student.own_text_forward_kl,
+        "top8_overlap": student.top8_overlap,
         "calibration_error": student.calibration_error,
     }
     return Draft(

@@ -62,6 +62,14 @@ def job_result(result: JobResult, version: str) -> job_pb2.JobResult:
             evaluating_s=cost.evaluating_s,
             training_flops=cost.training_flops,
             signal_bytes=cost.signal_bytes,
+            teacher_tokens=cost.teacher_tokens,
+            scoring_flops=cost.scoring_flops,
+            wall_s=cost.wall_s,
+            watts=cost.watts,
+            energy_kwh=cost.energy_kwh,
+            price_per_hour=cost.price_per_hour,
+            price=cost.price,
+            currency=cost.currency,
         ),
     )
 
@@ -80,6 +88,12 @@ def _measurement(measured: Measurement) -> job_pb2.Measurement:
         cross_entropy=measured.cross_entropy,
         draft_acceptance=measured.draft_acceptance,
         own_text_kl=measured.own_text_kl,
+        reverse_kl=measured.reverse_kl,
+        own_text_forward_kl=measured.own_text_forward_kl,
+        top8_overlap=measured.top8_overlap,
+        noise_floor_kl=measured.noise_floor_kl,
+        noise_floor_agreement=measured.noise_floor_agreement,
+        training_tokens=measured.training_tokens,
         calibration_error=measured.calibration_error,
         reliability=[
             job_pb2.ReliabilityBin(confidence=each.confidence, accuracy=each.accuracy, positions=each.positions)

@@ -978,6 +978,12 @@ class Measurement(_message.Message):
     CALIBRATION_ERROR_FIELD_NUMBER: _builtins.int
     RELIABILITY_FIELD_NUMBER: _builtins.int
     OWN_TEXT_KL_FIELD_NUMBER: _builtins.int
+    REVERSE_KL_FIELD_NUMBER: _builtins.int
+    OWN_TEXT_FORWARD_KL_FIELD_NUMBER: _builtins.int
+    TOP8_OVERLAP_FIELD_NUMBER: _builtins.int
+    NOISE_FLOOR_KL_FIELD_NUMBER: _builtins.int
+    NOISE_FLOOR_AGREEMENT_FIELD_NUMBER: _builtins.int
+    TRAINING_TOKENS_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """"teacher", "student" or the name of a baseline."""
     parameters: _builtins.int
@@ -1003,6 +1009,23 @@ class Measurement(_message.Message):
     """KL(student | teacher), the reverse one, in nats a position of answers that this student sampled itself: what it says
     and its teacher would not. Unset for the teacher.
     """
+    reverse_kl: _builtins.float
+    """KL(student | teacher) in nats a position of the right answers, of the first 200 held-out examples. This and all
+    fields below are unset where they were not measured: by servers of before, for the teacher unless it is named, and
+    between a teacher and a student of different tokenizers.
+    """
+    own_text_forward_kl: _builtins.float
+    """KL(teacher | student) in nats a position of the answers of own_text_kl."""
+    top8_overlap: _builtins.float
+    """Share of the teacher's eight likeliest tokens that are among the student's eight, 0 to 1, over all held-out positions."""
+    noise_floor_kl: _builtins.float
+    """Only of the teacher: KL between what it said at the same positions in two scorings, in other batches each. A student
+    cannot be told from its teacher below this.
+    """
+    noise_floor_agreement: _builtins.float
+    """Only of the teacher: share of those positions whose likeliest token was the same both times."""
+    training_tokens: _builtins.int
+    """Tokens that it read while it was trained, prompts included; equal budgets have equal numbers. Unset for the teacher."""
     @_builtins.property
     def reliability(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityBin]:
         """What the calibration error is made of, from the least to the most confident positions."""
@@ -1024,10 +1047,16 @@ class Measurement(_message.Message):
         calibration_error: _builtins.float | None = ...,
         reliability: _abc.Iterable[Global___ReliabilityBin] | None = ...,
         own_text_kl: _builtins.float | None = ...,
+        reverse_kl: _builtins.float | None = ...,
+        own_text_forward_kl: _builtins.float | None = ...,
+        top8_overlap: _builtins.float | None = ...,
+        noise_floor_kl: _builtins.float | None = ...,
+        noise_floor_agreement: _builtins.float | None = ...,
+        training_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error", "_draft_acceptance", b"_draft_acceptance", "_forward_kl", b"_forward_kl", "_own_text_kl", b"_own_text_kl", "_top1_agreement", b"_top1_agreement", "calibration_error", b"calibration_error", "draft_acceptance", b"draft_acceptance", "forward_kl", b"forward_kl", "own_text_kl", b"own_text_kl", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error", "_draft_acceptance", b"_draft_acceptance", "_forward_kl", b"_forward_kl", "_noise_floor_agreement", b"_noise_floor_agreement", "_noise_floor_kl", b"_noise_floor_kl", "_own_text_forward_kl", b"_own_text_forward_kl", "_own_text_kl", b"_own_text_kl", "_reverse_kl", b"_reverse_kl", "_top1_agreement", b"_top1_agreement", "_top8_overlap", b"_top8_overlap", "_training_tokens", b"_training_tokens", "calibration_error", b"calibration_error", "draft_acceptance", b"draft_acceptance", "forward_kl", b"forward_kl", "noise_floor_agreement", b"noise_floor_agreement", "noise_floor_kl", b"noise_floor_kl", "own_text_forward_kl", b"own_text_forward_kl", "own_text_kl", b"own_text_kl", "reverse_kl", b"reverse_kl", "top1_agreement", b"top1_agreement", "top8_overlap", b"top8_overlap", "training_tokens", b"training_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error", "_draft_acceptance", b"_draft_acceptance", "_forward_kl", b"_forward_kl", "_own_text_kl", b"_own_text_kl", "_top1_agreement", b"_top1_agreement", "calibration_error", b"calibration_error", "cross_entropy", b"cross_entropy", "draft_acceptance", b"draft_acceptance", "examples", b"examples", "forward_kl", b"forward_kl", "metric", b"metric", "own_text_kl", b"own_text_kl", "parameters", b"parameters", "reliability", b"reliability", "subject", b"subject", "task_score", b"task_score", "task_score_high", b"task_score_high", "task_score_low", b"task_score_low", "top1_agreement", b"top1_agreement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error", "_draft_acceptance", b"_draft_acceptance", "_forward_kl", b"_forward_kl", "_noise_floor_agreement", b"_noise_floor_agreement", "_noise_floor_kl", b"_noise_floor_kl", "_own_text_forward_kl", b"_own_text_forward_kl", "_own_text_kl", b"_own_text_kl", "_reverse_kl", b"_reverse_kl", "_top1_agreement", b"_top1_agreement", "_top8_overlap", b"_top8_overlap", "_training_tokens", b"_training_tokens", "calibration_error", b"calibration_error", "cross_entropy", b"cross_entropy", "draft_acceptance", b"draft_acceptance", "examples", b"examples", "forward_kl", b"forward_kl", "metric", b"metric", "noise_floor_agreement", b"noise_floor_agreement", "noise_floor_kl", b"noise_floor_kl", "own_text_forward_kl", b"own_text_forward_kl", "own_text_kl", b"own_text_kl", "parameters", b"parameters", "reliability", b"reliability", "reverse_kl", b"reverse_kl", "subject", b"subject", "task_score", b"task_score", "task_score_high", b"task_score_high", "task_score_low", b"task_score_low", "top1_agreement", b"top1_agreement", "top8_overlap", b"top8_overlap", "training_tokens", b"training_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibration_error: _TypeAlias = _typing.Literal["calibration_error"]  # noqa: Y015
     _WhichOneofArgType__calibration_error: _TypeAlias = _typing.Literal["_calibration_error", b"_calibration_error"]  # noqa: Y015
@@ -1035,10 +1064,22 @@ class Measurement(_message.Message):
     _WhichOneofArgType__draft_acceptance: _TypeAlias = _typing.Literal["_draft_acceptance", b"_draft_acceptance"]  # noqa: Y015
     _WhichOneofReturnType__forward_kl: _TypeAlias = _typing.Literal["forward_kl"]  # noqa: Y015
     _WhichOneofArgType__forward_kl: _TypeAlias = _typing.Literal["_forward_kl", b"_forward_kl"]  # noqa: Y015
+    _WhichOneofReturnType__noise_floor_agreement: _TypeAlias = _typing.Literal["noise_floor_agreement"]  # noqa: Y015
+    _WhichOneofArgType__noise_floor_agreement: _TypeAlias = _typing.Literal["_noise_floor_agreement", b"_noise_floor_agreement"]  # noqa: Y015
+    _WhichOneofReturnType__noise_floor_kl: _TypeAlias = _typing.Literal["noise_floor_kl"]  # noqa: Y015
+    _WhichOneofArgType__noise_floor_kl: _TypeAlias = _typing.Literal["_noise_floor_kl", b"_noise_floor_kl"]  # noqa: Y015
+    _WhichOneofReturnType__own_text_forward_kl: _TypeAlias = _typing.Literal["own_text_forward_kl"]  # noqa: Y015
+    _WhichOneofArgType__own_text_forward_kl: _TypeAlias = _typing.Literal["_own_text_forward_kl", b"_own_text_forward_kl"]  # noqa: Y015
     _WhichOneofReturnType__own_text_kl: _TypeAlias = _typing.Literal["own_text_kl"]  # noqa: Y015
     _WhichOneofArgType__own_text_kl: _TypeAlias = _typing.Literal["_own_text_kl", b"_own_text_kl"]  # noqa: Y015
+    _WhichOneofReturnType__reverse_kl: _TypeAlias = _typing.Literal["reverse_kl"]  # noqa: Y015
+    _WhichOneofArgType__reverse_kl: _TypeAlias = _typing.Literal["_reverse_kl", b"_reverse_kl"]  # noqa: Y015
     _WhichOneofReturnType__top1_agreement: _TypeAlias = _typing.Literal["top1_agreement"]  # noqa: Y015
     _WhichOneofArgType__top1_agreement: _TypeAlias = _typing.Literal["_top1_agreement", b"_top1_agreement"]  # noqa: Y015
+    _WhichOneofReturnType__top8_overlap: _TypeAlias = _typing.Literal["top8_overlap"]  # noqa: Y015
+    _WhichOneofArgType__top8_overlap: _TypeAlias = _typing.Literal["_top8_overlap", b"_top8_overlap"]  # noqa: Y015
+    _WhichOneofReturnType__training_tokens: _TypeAlias = _typing.Literal["training_tokens"]  # noqa: Y015
+    _WhichOneofArgType__training_tokens: _TypeAlias = _typing.Literal["_training_tokens", b"_training_tokens"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__calibration_error) -> _WhichOneofReturnType__calibration_error | None: ...
     @_typing.overload
@@ -1046,9 +1087,21 @@ class Measurement(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__forward_kl) -> _WhichOneofReturnType__forward_kl | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__noise_floor_agreement) -> _WhichOneofReturnType__noise_floor_agreement | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__noise_floor_kl) -> _WhichOneofReturnType__noise_floor_kl | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__own_text_forward_kl) -> _WhichOneofReturnType__own_text_forward_kl | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__own_text_kl) -> _WhichOneofReturnType__own_text_kl | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reverse_kl) -> _WhichOneofReturnType__reverse_kl | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top1_agreement) -> _WhichOneofReturnType__top1_agreement | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top8_overlap) -> _WhichOneofReturnType__top8_overlap | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__training_tokens) -> _WhichOneofReturnType__training_tokens | None: ...
 
 Global___Measurement: _TypeAlias = Measurement  # noqa: Y015
 
@@ -1138,7 +1191,7 @@ Global___GateCheck: _TypeAlias = GateCheck  # noqa: Y015
 
 @_typing.final
 class Cost(_message.Message):
-    """What the job consumed."""
+    """What the job consumed. Unset is unknown, never nothing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1149,13 +1202,39 @@ class Cost(_message.Message):
     EVALUATING_S_FIELD_NUMBER: _builtins.int
     TRAINING_FLOPS_FIELD_NUMBER: _builtins.int
     SIGNAL_BYTES_FIELD_NUMBER: _builtins.int
+    TEACHER_TOKENS_FIELD_NUMBER: _builtins.int
+    SCORING_FLOPS_FIELD_NUMBER: _builtins.int
+    WALL_S_FIELD_NUMBER: _builtins.int
+    WATTS_FIELD_NUMBER: _builtins.int
+    ENERGY_KWH_FIELD_NUMBER: _builtins.int
+    PRICE_PER_HOUR_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
     teacher_positions: _builtins.int
     training_tokens: _builtins.int
     scoring_s: _builtins.float
+    """Summed over streams that run side by side, so it may exceed wall_s."""
     training_s: _builtins.float
     evaluating_s: _builtins.float
     training_flops: _builtins.float
+    """Estimate: 6 x parameters x tokens, of student and baselines."""
     signal_bytes: _builtins.int
+    teacher_tokens: _builtins.int
+    """Tokens of the sequences that the teachers scored, prompts included; those in a teacher's cache count too."""
+    scoring_flops: _builtins.float
+    """Estimate: 2 x active parameters x teacher_tokens. Of a mixture of experts, the experts that a token passes through."""
+    wall_s: _builtins.float
+    """How long the job's processes ran, without the pauses between them."""
+    watts: _builtins.float
+    """What the operator says that the machines of a job draw on average. Unset: nothing was said."""
+    energy_kwh: _builtins.float
+    """Estimate: watts x wall_s."""
+    price_per_hour: _builtins.float
+    """What the operator says that an hour of a job costs. Unset: nothing was said."""
+    price: _builtins.float
+    """Estimate: price_per_hour x wall_s, in `currency`."""
+    currency: _builtins.str
+    """ISO 4217 code, such as "KRW"; may be empty."""
     def __init__(
         self,
         *,
@@ -1166,11 +1245,46 @@ class Cost(_message.Message):
         evaluating_s: _builtins.float = ...,
         training_flops: _builtins.float = ...,
         signal_bytes: _builtins.int = ...,
+        teacher_tokens: _builtins.int | None = ...,
+        scoring_flops: _builtins.float | None = ...,
+        wall_s: _builtins.float | None = ...,
+        watts: _builtins.float | None = ...,
+        energy_kwh: _builtins.float | None = ...,
+        price_per_hour: _builtins.float | None = ...,
+        price: _builtins.float | None = ...,
+        currency: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_energy_kwh", b"_energy_kwh", "_price", b"_price", "_price_per_hour", b"_price_per_hour", "_scoring_flops", b"_scoring_flops", "_teacher_tokens", b"_teacher_tokens", "_wall_s", b"_wall_s", "_watts", b"_watts", "energy_kwh", b"energy_kwh", "price", b"price", "price_per_hour", b"price_per_hour", "scoring_flops", b"scoring_flops", "teacher_tokens", b"teacher_tokens", "wall_s", b"wall_s", "watts", b"watts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluating_s", b"evaluating_s", "scoring_s", b"scoring_s", "signal_bytes", b"signal_bytes", "teacher_positions", b"teacher_positions", "training_flops", b"training_flops", "training_s", b"training_s", "training_tokens", b"training_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_energy_kwh", b"_energy_kwh", "_price", b"_price", "_price_per_hour", b"_price_per_hour", "_scoring_flops", b"_scoring_flops", "_teacher_tokens", b"_teacher_tokens", "_wall_s", b"_wall_s", "_watts", b"_watts", "currency", b"currency", "energy_kwh", b"energy_kwh", "evaluating_s", b"evaluating_s", "price", b"price", "price_per_hour", b"price_per_hour", "scoring_flops", b"scoring_flops", "scoring_s", b"scoring_s", "signal_bytes", b"signal_bytes", "teacher_positions", b"teacher_positions", "teacher_tokens", b"teacher_tokens", "training_flops", b"training_flops", "training_s", b"training_s", "training_tokens", b"training_tokens", "wall_s", b"wall_s", "watts", b"watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__energy_kwh: _TypeAlias = _typing.Literal["energy_kwh"]  # noqa: Y015
+    _WhichOneofArgType__energy_kwh: _TypeAlias = _typing.Literal["_energy_kwh", b"_energy_kwh"]  # noqa: Y015
+    _WhichOneofReturnType__price: _TypeAlias = _typing.Literal["price"]  # noqa: Y015
+    _WhichOneofArgType__price: _TypeAlias = _typing.Literal["_price", b"_price"]  # noqa: Y015
+    _WhichOneofReturnType__price_per_hour: _TypeAlias = _typing.Literal["price_per_hour"]  # noqa: Y015
+    _WhichOneofArgType__price_per_hour: _TypeAlias = _typing.Literal["_price_per_hour", b"_price_per_hour"]  # noqa: Y015
+    _WhichOneofReturnType__scoring_flops: _TypeAlias = _typing.Literal["scoring_flops"]  # noqa: Y015
+    _WhichOneofArgType__scoring_flops: _TypeAlias = _typing.Literal["_scoring_flops", b"_scoring_flops"]  # noqa: Y015
+    _WhichOneofReturnType__teacher_tokens: _TypeAlias = _typing.Literal["teacher_tokens"]  # noqa: Y015
+    _WhichOneofArgType__teacher_tokens: _TypeAlias = _typing.Literal["_teacher_tokens", b"_teacher_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__wall_s: _TypeAlias = _typing.Literal["wall_s"]  # noqa: Y015
+    _WhichOneofArgType__wall_s: _TypeAlias = _typing.Literal["_wall_s", b"_wall_s"]  # noqa: Y015
+    _WhichOneofReturnType__watts: _TypeAlias = _typing.Literal["watts"]  # noqa: Y015
+    _WhichOneofArgType__watts: _TypeAlias = _typing.Literal["_watts", b"_watts"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__energy_kwh) -> _WhichOneofReturnType__energy_kwh | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price) -> _WhichOneofReturnType__price | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price_per_hour) -> _WhichOneofReturnType__price_per_hour | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scoring_flops) -> _WhichOneofReturnType__scoring_flops | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__teacher_tokens) -> _WhichOneofReturnType__teacher_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wall_s) -> _WhichOneofReturnType__wall_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__watts) -> _WhichOneofReturnType__watts | None: ...
 
 Global___Cost: _TypeAlias = Cost  # noqa: Y015
