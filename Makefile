@@ -49,7 +49,7 @@ bench: env ## Benchmarks, and docs/performance.md from their results.
 	@$(RUN) -m benchmarks.run
 
 bench-distill: env ## What distillation promises, measured: gradients, forms of the signal, loss, training, kills.
-	@$(RUN) -m benchmarks.run gradients signal_forms loss distillation training kills
+	@$(RUN) -m benchmarks.run gradients signal_forms scoring loss distillation training on_policy kills
 
 clean: ## Removes what the commands made, the environment included.
 	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache
