@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from seodang.provenance import LineageGraph, dot, lineage_graph, mermaid, read_provenance
+from seodang.provenance import FIDELITY_PAGE, LineageGraph, dot, lineage_graph, mermaid, read_provenance
 
 
 class Drawing(StrEnum):
@@ -25,7 +25,7 @@ def draw_lineage(folder: Path, drawing: Drawing, console: Console) -> None:
         NotFound: the student does not say what made it.
         Conflict: its lineage.json is none of this version.
     """
-    graph = lineage_graph(read_provenance(folder))
+    graph = lineage_graph(read_provenance(folder), report=(folder / FIDELITY_PAGE).is_file())
     match drawing:
         case Drawing.TREE:
             console.print(_tree(graph))

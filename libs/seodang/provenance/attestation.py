@@ -4,10 +4,12 @@ import hashlib
 from pathlib import Path
 
 from seodang.base.errors import Conflict, NotFound
+from seodang.distillation.events import read_events
 from seodang.distillation.folder import JobFolder, write_whole
 from seodang.distillation.result import JobResult, read_result
 from seodang.distillation.spec import decode_spec, encode_spec, read_spec
 from seodang.provenance.card import render_card
+from seodang.provenance.fidelity import fidelity_report, write_report
 from seodang.provenance.files import CARD, JOB, PUBLIC_KEY, StudentFile, differences, files_sha256, student_files
 from seodang.provenance.keys import SigningKey
 from seodang.provenance.record import Provenance, write_provenance
@@ -15,7 +17,7 @@ from seodang.provenance.signature import sign
 
 
 def attest(student: Path, job: JobFolder, key: SigningKey) -> Provenance:
-    """Writes card, lineage.json, job.json and public key into a student's folder, then signs all of it.
+    """Writes card, lineage.json, job.json, fidelity report and public key into a student's folder; signs all of it.
 
     Args:
         student: the files that the job measured, or a copy. Doing it again replaces what an earlier call wrote.
@@ -50,6 +52,7 @@ def attest(student: Path, job: JobFolder, key: SigningKey) -> Provenance:
     write_whole(student / JOB, spec_json)
     write_provenance(student, provenance)
     write_whole(student / CARD, render_card(provenance, spec).encode())
+    write_report(student, fidelity_report(provenance, spec, read_events(job.events)[0]))
     write_whole(student / PUBLIC_KEY, key.public.pem)
     sign(student, key)
     return provenance

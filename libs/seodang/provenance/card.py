@@ -21,6 +21,7 @@ from seodang.distillation.spec import (
     Recipe,
     Shape,
 )
+from seodang.provenance.files import FIDELITY, FIDELITY_PAGE
 from seodang.provenance.record import Provenance
 
 
@@ -93,7 +94,10 @@ def _scores(measurements: tuple[Measurement, ...]) -> list[str]:
         "confidence in its likeliest token is from how often that is right. Contestants other than teacher and student "
         "are baselines: the student's shape, data, budget and seed, trained another way."
     )
-    return [*_table(heading, rows), "", explained]
+    report = (
+        f"The whole report, with pictures: [{FIDELITY_PAGE}]({FIDELITY_PAGE}); for machines: [{FIDELITY}]({FIDELITY})."
+    )
+    return [*_table(heading, rows), "", explained, "", report]
 
 
 def _gate(provenance: Provenance) -> list[str]:
@@ -154,8 +158,8 @@ def _captured(captured: Captured) -> Iterator[str]:
 def _recipe(spec: JobSpec, lineage: Lineage) -> list[str]:
     budget, tokenizer_sha256 = spec.budget, lineage.student_tokenizer_sha256
     lines = [
-        f"- Student: {_recipe_in_words(spec.recipe)}",
-        *(f"- Baseline {each.name}: {_recipe_in_words(each.recipe)}" for each in spec.baselines),
+        f"- Student: {recipe_in_words(spec.recipe)}",
+        *(f"- Baseline {each.name}: {recipe_in_words(each.recipe)}" for each in spec.baselines),
         f"- Shape: {_fields(_without_path(spec.shape))}",
         *([] if lineage.base is None else [f"- Base: {lineage.base.name}, sha256 `{lineage.base.sha256}`"]),
         "- Tokenizer: " + (f"its own, sha256 `{tokenizer_sha256}`" if tokenizer_sha256 else "the teacher's"),
@@ -171,7 +175,8 @@ def _without_path(shape: Shape) -> Shape:
     return msgspec.structs.replace(shape, base=Path(shape.base).name) if isinstance(shape, AdapterShape) else shape
 
 
-def _recipe_in_words(recipe: Recipe) -> str:
+def recipe_in_words(recipe: Recipe) -> str:
+    """How somebody was taught."""
     if recipe.kind == "no_teacher":
         return "no teacher, cross-entropy on the answers"
     beta = "" if recipe.beta is None else f", beta {recipe.beta:g}"
@@ -189,6 +194,13 @@ def _cost(provenance: Provenance) -> list[str]:
         f"- Training, student and baselines: {cost.training_tokens:,} tokens in {cost.training_s:,.0f} s, about "
         f"{cost.training_flops:.2g} FLOPs",
         f"- Measuring: {cost.evaluating_s:,.0f} s",
+        *([] if cost.wall_s is None else [f"- Wall time: {cost.wall_s:,.0f} s"]),
+        *([] if cost.energy_kwh is None else [f"- Energy, at {cost.watts:,.0f} W: about {cost.energy_kwh:.3g} kWh"]),
+        *(
+            []
+            if cost.price is None
+            else [f"- Price, at {cost.price_per_hour:,.2f} {cost.currency} an hour: about {cost.price:,.2f}"]
+        ),
     ]
 
 

@@ -10,7 +10,10 @@ from seodang.base.errors import SeodangError
 from seodang.distillation.result import Lineage
 from seodang.distillation.spec import JobSpec, decode_spec
 from seodang.distillation.tokenizer_files import tokenizer_sha256
+from seodang.provenance.fidelity import read_report
 from seodang.provenance.files import (
+    FIDELITY,
+    FIDELITY_PAGE,
     JOB,
     LINEAGE,
     PUBLIC_KEY,
@@ -73,6 +76,7 @@ def check_student(
         _made("student", lambda: _student(folder, provenance)),
         _made("tokenizer", lambda: _tokenizer(folder, provenance.lineage)),
         _made("job", lambda: _job(folder, provenance)),
+        _made("fidelity", lambda: _fidelity(folder, provenance)),
         _made("record", lambda: _record(folder, provenance, spec)),
     ]
     if teacher is None:
@@ -134,6 +138,20 @@ def _job(folder: Path, provenance: Provenance) -> Check:
     if found != claimed:
         return _failed("job", f"{JOB} has sha256 {found[:12]}…, but {LINEAGE} says {claimed[:12]}…")
     return _holds("job", f"{provenance.job}, {found[:16]}")
+
+
+def _fidelity(folder: Path, provenance: Provenance) -> Check:
+    if not (folder / FIDELITY).is_file():
+        return Check("fidelity", Outcome.SKIPPED, f"there is no {FIDELITY}")
+    report = read_report(folder)
+    pairs = {
+        "student_sha256": (report.student_sha256, provenance.lineage.student_sha256),
+        "measurements": (report.measurements, provenance.measurements),
+        "cost": (report.cost, provenance.cost),
+    }
+    if different := [name for name, (told, signed) in pairs.items() if told != signed]:
+        return _failed("fidelity", f"{FIDELITY} says something else than {LINEAGE}: {', '.join(different)}")
+    return _holds("fidelity", f"{FIDELITY_PAGE} and {FIDELITY} are of what was measured")
 
 
 def _record(folder: Path, provenance: Provenance, spec: JobSpec | None) -> Check:

@@ -11,12 +11,14 @@ from seodang.distillation.spec import Record
 CARD: Final = "README.md"
 LINEAGE: Final = "lineage.json"
 JOB: Final = "job.json"
+FIDELITY: Final = "fidelity.json"
+FIDELITY_PAGE: Final = "fidelity.html"
 PUBLIC_KEY: Final = "signer.pem"
 SIGNATURE: Final = "model.sig"
 RECORD: Final = "record.json"
 """What `seodang students` keeps of a job beside a student that it downloaded."""
 
-ATTESTED: Final = (CARD, LINEAGE, JOB, PUBLIC_KEY)
+ATTESTED: Final = (CARD, LINEAGE, JOB, FIDELITY, FIDELITY_PAGE, PUBLIC_KEY)
 """Written when a student is attested; signed like the student itself."""
 UNSIGNED: Final = (SIGNATURE, RECORD)
 """What the signature does not cover: itself, and the record, which must agree with what is signed."""

@@ -5,6 +5,7 @@ from typing import Final
 
 from seodang.distillation.result import Lineage
 from seodang.distillation.spec import STUDENT
+from seodang.provenance.files import FIDELITY_PAGE
 from seodang.provenance.record import Provenance
 
 _SHAPES: Final = {"teacher": ("[[", "]]"), "data": ("[(", ")]"), "student": ("([", "])")}
@@ -39,8 +40,12 @@ class LineageGraph:
         return (*((each, self.student) for each in self.ancestors), (self.student, self.evaluation))
 
 
-def lineage_graph(provenance: Provenance) -> LineageGraph:
-    """The graph of one student."""
+def lineage_graph(provenance: Provenance, *, report: bool = False) -> LineageGraph:
+    """The graph of one student.
+
+    Args:
+        report: whether its fidelity report lies beside it; students from before there were any have none.
+    """
     lineage, data = provenance.lineage, provenance.lineage.data
     teachers = [
         Node(
@@ -70,7 +75,7 @@ def lineage_graph(provenance: Provenance) -> LineageGraph:
         provenance.student,
         (f"{measured.parameters:,} parameters", f"sha256 {lineage.student_sha256[:16]}", *_own_tokenizer(lineage)),
     )
-    return LineageGraph((*teachers, *others), student, _evaluation(provenance))
+    return LineageGraph((*teachers, *others), student, _evaluation(provenance, report))
 
 
 def mermaid(graph: LineageGraph) -> str:
@@ -98,14 +103,14 @@ def _own_tokenizer(lineage: Lineage) -> tuple[str, ...]:
     return (f"own tokenizer {own[:16]}",) if (own := lineage.student_tokenizer_sha256) else ()
 
 
-def _evaluation(provenance: Provenance) -> Node:
+def _evaluation(provenance: Provenance, report: bool) -> Node:
     facts = [
         f"{each.subject}: {each.metric} {100 * each.task_score:.1f} % "
         f"({100 * each.task_score_low:.1f} to {100 * each.task_score_high:.1f})"
         for each in provenance.measurements
     ]
     title = "passed its gate" if provenance.verdict.passed else "did not pass its gate"
-    return Node("evaluation", "evaluation", title, tuple(facts))
+    return Node("evaluation", "evaluation", title, (*facts, *([f"report in {FIDELITY_PAGE}"] if report else [])))
 
 
 def _plain(text: str) -> str:

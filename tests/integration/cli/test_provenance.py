@@ -28,8 +28,8 @@ def test_a_whole_student_is_told_in_one_line_a_check(student: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[:2] for line in lines[:-1]] == [
-        ["✓", "signature"], ["✓", "files"], ["✓", "student"], ["✓", "tokenizer"], ["✓", "job"], ["✓", "record"],
-        ["–", "teacher"],
+        ["✓", "signature"], ["✓", "files"], ["✓", "student"], ["✓", "tokenizer"], ["✓", "job"],
+        ["✓", "fidelity"], ["✓", "record"], ["–", "teacher"],
     ]  # fmt: skip
     assert lines[-1].endswith("is what it says it is.")
 
@@ -59,6 +59,7 @@ def test_lineage_is_drawn_for_people_and_for_charts(student: Path, options: list
     drawn = seodang("lineage", student, *options).stdout
     assert drawn.startswith(begins)
     assert "models/teacher" in drawn
+    assert "report in fidelity.html" in drawn
 
 
 def test_a_student_that_was_bundled_unsigned_is_signed_from_the_state_of_its_server(tmp_path: Path) -> None:

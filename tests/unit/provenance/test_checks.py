@@ -44,7 +44,7 @@ def test_a_student_as_it_was_published_holds(student: Path) -> None:
     checks = check_student(student)
     assert failures(checks) == {}
     held = [check.name for check in checks if check.outcome is Outcome.HOLDS]
-    assert held == ["signature", "files", "student", "tokenizer", "job", "record"]
+    assert held == ["signature", "files", "student", "tokenizer", "job", "fidelity", "record"]
 
 
 def test_without_a_trusted_key_it_does_not_claim_to_know_who_signed(student: Path) -> None:
@@ -223,3 +223,25 @@ def test_the_teacher_at_hand_is_compared_with_the_one_that_taught(student: Path,
     assert f"weights in {tmp_path}" in other_weights["teacher"]
     other_tokenizer = failures(check_student(student, teacher=TeacherFolder(tmp_path, "a" * 64, "c" * 64)))
     assert "tokenizer or chat template" in other_tokenizer["teacher"]
+
+
+def test_a_fidelity_report_of_other_numbers_is_found_and_named(student: Path) -> None:
+    change_json(student / "fidelity.json", lambda report: report["measurements"][1].update(forward_kl=0.001))
+    failed = failures(check_student(student))
+    assert set(failed) == {"files", "fidelity"}
+    assert "measurements" in failed["fidelity"]
+
+
+def test_a_changed_page_is_found_and_named(student: Path) -> None:
+    (student / "fidelity.html").write_text("<p>all is well")
+    assert "fidelity.html has sha256" in failures(check_student(student))["files"]
+
+
+@pytest.mark.parametrize(
+    "bundled", sorted(Path("models/students").glob("*/lineage.json")), ids=lambda path: path.parent.name
+)
+def test_a_student_from_before_there_were_reports_still_holds(bundled: Path) -> None:
+    checks = check_student(bundled.parent)
+    assert failures(checks) == {}
+    if not (bundled.parent / "fidelity.json").exists():
+        assert next(check for check in checks if check.name == "fidelity").outcome is Outcome.SKIPPED

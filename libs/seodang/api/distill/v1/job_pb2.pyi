@@ -1025,7 +1025,9 @@ class Measurement(_message.Message):
     noise_floor_agreement: _builtins.float
     """Only of the teacher: share of those positions whose likeliest token was the same both times."""
     training_tokens: _builtins.int
-    """Tokens that it read while it was trained, prompts included; equal budgets have equal numbers. Unset for the teacher."""
+    """Tokens that it read while it was trained, prompts included: within a batch of each other at the same budget. Unset
+    for the teacher.
+    """
     @_builtins.property
     def reliability(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityBin]:
         """What the calibration error is made of, from the least to the most confident positions."""
