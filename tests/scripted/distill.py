@@ -139,6 +139,9 @@ class ScriptedRegistry(registry_pb2_grpc.RegistryServiceServicer):
     """Holds ``versions``, newest first; aliases move as they are told."""
 
     versions: list[registry_pb2.Version] = field(default_factory=list)
+    files: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    """(version, path) -> content."""
+    downloads: int = 0
 
     def mount(self) -> Mount:
         """For ``MeshServer``."""
@@ -162,6 +165,17 @@ class ScriptedRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self, request: registry_pb2.RollbackAliasRequest, context: Any
     ) -> registry_pb2.RollbackAliasResponse:
         return registry_pb2.RollbackAliasResponse(alias=self._move(request.name.partition("@")[2], self.versions[-1]))
+
+    async def DownloadVersion(
+        self, request: registry_pb2.DownloadVersionRequest, context: Any
+    ) -> AsyncIterator[registry_pb2.DownloadVersionResponse]:
+        self.downloads += 1
+        for path in request.paths:
+            if (request.version, path) not in self.files:
+                raise InvalidInput(f"{request.version} has no file {path!r}", field="paths")
+            content = self.files[request.version, path]
+            for offset in range(0, len(content), 10):
+                yield registry_pb2.DownloadVersionResponse(path=path, offset=offset, data=content[offset : offset + 10])
 
     async def GetLineage(
         self, request: registry_pb2.GetLineageRequest, context: Any

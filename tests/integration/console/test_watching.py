@@ -84,6 +84,41 @@ def test_a_finished_job_shows_measurements_with_their_intervals_gate_and_cost(me
     assert any("passed" in heading.value for heading in app.subheader)
 
 
+def test_a_finished_job_offers_its_fidelity_report_which_is_fetched_once(mesh: ScriptedMesh, page: Open) -> None:
+    mesh.distillation.jobs["jobs/run-1"] = finished_job()
+    mesh.registry.files["models/robot/versions/1", "fidelity.html"] = b"<!DOCTYPE html><p>near</p>"
+    app = page("jobs")
+    app.run()
+    (button,) = app.get("download_button")
+    assert button.proto.label == "Fidelity report"
+    assert mesh.registry.downloads == 1
+
+
+def test_a_version_of_before_there_were_reports_says_so(mesh: ScriptedMesh, page: Open) -> None:
+    mesh.distillation.jobs["jobs/run-1"] = finished_job()
+    app = page("jobs")
+    assert app.get("download_button") == []
+    assert "before there were any" in _texts(app.caption)
+
+
+def test_a_servers_new_measures_are_shown_and_an_older_ones_absence_is_no_zero(mesh: ScriptedMesh, page: Open) -> None:
+    older, newer = finished_job(), finished_job()
+    newer.name = "jobs/run-9"
+    newer.result.measurements[0].noise_floor_kl = 3e-6
+    newer.result.measurements[1].reverse_kl = 0.034
+    newer.result.cost.wall_s = 330.0
+    newer.result.cost.price = 1234.5
+    newer.result.cost.currency = "KRW"
+    mesh.distillation.jobs = {"jobs/run-9": newer, "jobs/run-1": older}
+    app = page("jobs")
+    assert "3e-06 nats" in _texts(app.caption)
+    assert _column(app, 1, "KL from teacher") == ["–", "0.0340", "–"]
+    assert {"5 min 30 s", "1,234.50 KRW"} <= set(_column(app, 3, "Used"))
+    app.selectbox(key="job").select("jobs/run-1").run()
+    assert _column(app, 1, "KL from teacher") == ["–", "–", "–"]
+    assert "Wall time" not in _column(app, 3, "")
+
+
 def test_a_failed_job_says_why_and_can_be_resumed(mesh: ScriptedMesh, page: Open) -> None:
     job = running_job()
     job.state = job_pb2.JOB_STATE_FAILED

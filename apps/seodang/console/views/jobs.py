@@ -6,7 +6,7 @@ import streamlit as st
 from google.protobuf import json_format
 
 from seodang.api.distill.v1 import distill_pb2, job_pb2
-from seodang.console import charts, failures, figures, tables
+from seodang.console import charts, failures, figures, reports, tables
 from seodang.console.job_feed import ENDED, JobFeed
 from seodang.console.servers import Mesh, Server
 
@@ -39,7 +39,7 @@ def _live(server: Server, timeout_s: float) -> None:
         name = _chosen(jobs)
         feed = st.session_state.setdefault(f"feed {name}", JobFeed(name))
         feed.look(server.client, timeout_s)
-        _detail(server, feed)
+        _detail(server, feed, timeout_s)
 
 
 def _chosen(jobs: list[job_pb2.Job]) -> str:
@@ -68,7 +68,7 @@ def _row(job: job_pb2.Job) -> dict[str, object]:
     }
 
 
-def _detail(server: Server, feed: JobFeed) -> None:
+def _detail(server: Server, feed: JobFeed, timeout_s: float) -> None:
     job = feed.job
     name, colour, _ = _STATES[job.state]
     title, buttons = st.columns([4, 1], vertical_alignment="center")
@@ -86,6 +86,8 @@ def _detail(server: Server, feed: JobFeed) -> None:
         st.caption("Solid: loss on training data. Dashed, with dots: loss on held-out data.")
     if job.HasField("result"):
         _result(job.result)
+        with failures.shown(server):
+            _report(server, job.result.version, timeout_s)
     with st.expander("Specification"):
         st.json(json_format.MessageToDict(job.spec, preserving_proto_field_name=True))
 
@@ -122,6 +124,7 @@ def _result(result: job_pb2.JobResult) -> None:
         chart.altair_chart(charts.measurements(result.measurements))
         with table:
             tables.table([_measured(entry) for entry in result.measurements])
+            _floor(result.measurements[0])
     gate, cost = st.columns([3, 2])
     with gate:
         _verdict(result)
@@ -135,13 +138,34 @@ def _measured(entry: job_pb2.Measurement) -> dict[str, object]:
         f"{entry.metric} (95 %)": figures.interval(entry.task_score, entry.task_score_low, entry.task_score_high),
         "Parameters": figures.count(entry.parameters),
         "KL to teacher": f"{entry.forward_kl:.4f}" if entry.HasField("forward_kl") else "–",
+        "KL from teacher": f"{entry.reverse_kl:.4f}" if entry.HasField("reverse_kl") else "–",
         "On own text": f"{entry.own_text_kl:.4f}" if entry.HasField("own_text_kl") else "–",
         "Same top token": f"{100 * entry.top1_agreement:.1f} %" if entry.HasField("top1_agreement") else "–",
+        "Shared top 8": f"{100 * entry.top8_overlap:.1f} %" if entry.HasField("top8_overlap") else "–",
         "CE": f"{entry.cross_entropy:.4f}",
         "Calibration error": f"{100 * entry.calibration_error:.1f} %" if entry.HasField("calibration_error") else "–",
         "Drafts accepted": f"{100 * entry.draft_acceptance:.1f} %" if entry.HasField("draft_acceptance") else "–",
         "Examples": entry.examples,
     }
+
+
+def _floor(teacher: job_pb2.Measurement) -> None:
+    """What a KL of the table can mean at all."""
+    if teacher.HasField("noise_floor_kl"):
+        st.caption(f"Scored twice, the teacher is {teacher.noise_floor_kl:.2g} nats a position from itself.")
+
+
+def _report(server: Server, version: str, timeout_s: float) -> None:
+    if not version:
+        return
+    page = reports.fidelity_page(server, version, st.session_state, timeout_s)
+    if page is None:
+        st.caption("No fidelity report: this version was published before there were any.")
+        return
+    name = f"{version.removeprefix('models/').replace('/', '-')}-{reports.PAGE}"
+    st.download_button(
+        "Fidelity report", page, name, "text/html", key="fidelity", icon=":material/download:", on_click="ignore"
+    )
 
 
 def _verdict(result: job_pb2.JobResult) -> None:
@@ -172,8 +196,20 @@ def _cost(cost: job_pb2.Cost) -> None:
         "Measuring": figures.duration(cost.evaluating_s),
         "Signal": figures.size(cost.signal_bytes),
         "Training FLOPs": f"{cost.training_flops:.2e}",
-    }
+    } | _estimates(cost)
     tables.table([{"": what, "Used": used} for what, used in rows.items()])
+
+
+def _estimates(cost: job_pb2.Cost) -> dict[str, str]:
+    """What servers of before do not tell, or nobody knows."""
+    known = {
+        "teacher_tokens": ("Teacher tokens", f"{cost.teacher_tokens:,}"),
+        "scoring_flops": ("Teacher FLOPs", f"{cost.scoring_flops:.2e}"),
+        "wall_s": ("Wall time", figures.duration(cost.wall_s)),
+        "energy_kwh": ("Energy", f"{cost.energy_kwh:.3g} kWh at {cost.watts:,.0f} W"),
+        "price": ("Cost", f"{cost.price:,.2f} {cost.currency}".strip()),
+    }
+    return {name: used for field, (name, used) in known.items() if cost.HasField(field)}  # type: ignore[arg-type]
 
 
 def _state(job: job_pb2.Job) -> str:
