@@ -1,81 +1,20 @@
 /* Decode kernels for CPUs: few tokens against many weights, so speed is the rate at which weights arrive.
  *
- * Activations are float32, the cache float32 or bfloat16, and weights these or int8
- * with a scale for each row. A sum over K always runs in the same order, whatever
- * else is in the batch: a token's result does not depend on its company. Loops are written over vectors, which every
- * compiler of ours lowers to what the machine has. T tokens, N outputs, K inputs, E experts, H hidden, I intermediate,
- * D and V sizes of keys and values, C context slots. The caller defines BLOCK, the slots of a cache block.
+ * Activations are float32, the cache float32 or bfloat16, and weights these, int8 or int4 (see weights.h). A sum over K
+ * always runs in the same order, whatever else is in the batch: a token's result does not depend on its company. Loops
+ * are written over vectors, which every compiler of ours lowers to what the machine has. T tokens, N outputs, K inputs,
+ * E experts, H hidden, I intermediate, D and V sizes of keys and values, C context slots. The caller defines BLOCK, the
+ * slots of a cache block.
  */
 
 #include <float.h>
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
+#include "weights.h"
 
-#ifdef __AVX512F__
-enum { LANES = 16, ROWS = 4, TOKENS = 8 };
-#else
-enum { LANES = 8, ROWS = 2, TOKENS = 4 }; /* a tile's sums fit into 16 registers */
-#endif
 enum { CHUNK = 32, HEADS = 8, TOKEN_BLOCK = 64 }; /* what one thread takes at a time */
 enum { MANY_TOKENS = 12, WIDE = 16384 };
-enum { F32 = 0, BF16 = 1, I8 = 2 };
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
 #define PARALLEL_WORK 65536 /* multiply-adds below which threads cost more than they save */
-
-typedef float floats __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-typedef uint32_t words __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-typedef uint16_t halves __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
-typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
-typedef int16_t shorts __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
-typedef int32_t ints __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-
-/* LANES of 16 bits, and of 8 with their sign, as 32. gcc 12 makes a chain of shuffles of its own conversions. */
-#if defined(__AVX512F__)
-INLINE words widen16(const void *p) { return (words)_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)); }
-INLINE ints widen8(const void *p) { return (ints)_mm512_cvtepi8_epi32(_mm_loadu_si128(p)); }
-#elif defined(__AVX2__)
-INLINE words widen16(const void *p) { return (words)_mm256_cvtepu16_epi32(_mm_loadu_si128(p)); }
-INLINE ints widen8(const void *p) { return (ints)_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)); }
-#else
-INLINE words widen16(const void *p) { return __builtin_convertvector(*(const halves *)p, words); }
-INLINE ints widen8(const void *p) {
-    return __builtin_convertvector(__builtin_convertvector(*(const bytes *)p, shorts), ints);
-}
-#endif
-
-/* LANES weights from the given one on, and one weight. Inlined with a constant type, no test remains. */
-INLINE floats load(const void *w, long at, int type) {
-    if (type == F32) return *(const floats *)((const float *)w + at);
-    if (type == I8) return __builtin_convertvector(widen8((const int8_t *)w + at), floats);
-    return (floats)(widen16((const uint16_t *)w + at) << 16);
-}
-
-INLINE float load_one(const void *w, long at, int type) {
-    if (type == F32) return ((const float *)w)[at];
-    if (type == I8) return ((const int8_t *)w)[at];
-    uint32_t bits = (uint32_t)((const uint16_t *)w)[at] << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* So many numbers, fewer than LANES, and zeros. */
-static __attribute__((noinline)) floats load_few(const void *w, long at, long count, int type) {
-    float few[LANES] = {0};
-    for (long i = 0; i < count; i++) few[i] = load_one(w, at + i, type);
-    return load(few, 0, F32);
-}
-
-INLINE const void *skip(const void *w, long count, int type) {
-    return (const char *)w + count * (type == F32 ? 4 : type == BF16 ? 2 : 1);
-}
 
 INLINE float sum(floats v) {
     float total = 0;
@@ -85,8 +24,6 @@ INLINE float sum(floats v) {
 
 INLINE float silu(float x) { return x / (1.0f + expf(-x)); }
 
-INLINE long least(long a, long b) { return a < b ? a : b; }
-
 /* y[t, n] = x[t] . w[n]: the heart of everything below. Strides are from row to row, in numbers. */
 typedef struct {
     float *y;
@@ -95,7 +32,7 @@ typedef struct {
     long y_stride, x_stride, w_stride, T, K;
     const int *source; /* which row of x is token t; NULL: row t */
     int type;
-    const float *scales; /* of the rows of w; NULL: 1 */
+    const void *scales; /* of the rows of w, or the bounds of its groups */
 } Product;
 
 /* A tile's sums stay in registers: each weight is loaded once for its tokens, each input once for its rows. */
@@ -122,7 +59,7 @@ INLINE void tile(const Product *p, long t, long n, int type, const int tokens, c
         UNROLL for (int r = 0; r < rows; r++) {
             float *y = p->y + (t + i) * p->y_stride + n + r;
             *y = sum(sums[i][r]);
-            if (type == I8) *y *= p->scales[n + r];
+            if (type == I8) *y *= ((const float *)p->scales)[n + r];
         }
 }
 
@@ -165,15 +102,71 @@ static void multiply_widened(const Product *p, long n, long end) {
                 widen(wide + r * p->K, p->w, (n + r) * p->w_stride, p->K, I8);
         q.y = p->y + n;
         multiply_block(&q, 0, rows);
-        for (long t = 0; p->scales && t < p->T; t++)
-            for (long r = 0; r < rows; r++) q.y[t * p->y_stride + r] *= p->scales[n + r];
+        for (long t = 0; p->type == I8 && t < p->T; t++)
+            for (long r = 0; r < rows; r++) q.y[t * p->y_stride + r] *= ((const float *)p->scales)[n + r];
     }
+}
+
+/* The sums of a tile over `count` inputs of one group. */
+INLINE void add_group(floats sums[][2], const Product *p, const float *const *x, long n, long group, const int tokens,
+                      const int vectors, const int count) {
+    const uint32_t *codes[2];
+    floats step[2], minimum[2];
+    UNROLL for (int v = 0; v < vectors; v++) {
+        long row = n + v * LANES, tile = row / TILE * ((p->K + GROUP - 1) / GROUP) + group;
+        codes[v] = (const uint32_t *)p->w + tile * TILE * GROUP / 8 + row % TILE;
+        step[v] = load(p->scales, tile * 2 * TILE + row % TILE, BF16);
+        minimum[v] = load(p->scales, tile * 2 * TILE + TILE + row % TILE, BF16);
+    }
+    for (int k = 0; k < count; k += 8) {
+        words eight[2];
+        UNROLL for (int v = 0; v < vectors; v++) eight[v] = *(const words *)(codes[v] + k / 8 * TILE);
+        UNROLL for (int i = 0; i < 8; i++) {
+            floats weights[2];
+            if (k + i >= count) break;
+            UNROLL for (int v = 0; v < vectors; v++) weights[v] = lowest4(eight[v] >> 4 * i) * step[v] + minimum[v];
+            UNROLL for (int t = 0; t < tokens; t++)
+                UNROLL for (int v = 0; v < vectors; v++) sums[t][v] += x[t][group * GROUP + k + i] * weights[v];
+        }
+    }
+}
+
+/* int4 keeps one input of many outputs in a vector, where the others keep many inputs of one. */
+INLINE void tile_of_groups(const Product *p, long t, long n, long end, const int tokens, const int vectors) {
+    long whole = p->K / GROUP;
+    const float *x[TOKENS];
+    floats sums[TOKENS][2] = {0};
+    UNROLL for (int i = 0; i < tokens; i++) x[i] = p->x + (p->source ? p->source[t + i] : t + i) * p->x_stride;
+    for (long group = 0; group < whole; group++) add_group(sums, p, x, n, group, tokens, vectors, GROUP);
+    if (p->K % GROUP) add_group(sums, p, x, n, whole, tokens, vectors, p->K % GROUP);
+    UNROLL for (int i = 0; i < tokens; i++)
+        UNROLL for (int v = 0; v < vectors; v++)
+            for (int r = 0; r < least(LANES, end - n - v * LANES); r++)
+                p->y[(t + i) * p->y_stride + n + v * LANES + r] = sums[i][v][r];
+}
+
+INLINE void band_of_groups(const Product *p, long n, long end, const int vectors) {
+    long t = 0;
+    for (; t + TOKENS <= p->T; t += TOKENS) tile_of_groups(p, t, n, end, TOKENS, vectors);
+    for (; TOKENS > 4 && t + 4 <= p->T; t += 4) tile_of_groups(p, t, n, end, 4, vectors);
+    switch (p->T - t) {
+        case 3: tile_of_groups(p, t, n, end, 3, vectors); break;
+        case 2: tile_of_groups(p, t, n, end, 2, vectors); break;
+        case 1: tile_of_groups(p, t, n, end, 1, vectors); break;
+    }
+}
+
+static __attribute__((noinline)) void multiply_groups(const Product *p, long n, long end) {
+    for (; end - n > LANES; n += 2 * LANES) band_of_groups(p, n, end, 2);
+    if (n < end) band_of_groups(p, n, end, 1);
 }
 
 /* Outputs n .. end - 1 of all tokens. Widening a weight costs as much as multiplying it, so it should serve many. */
 static void multiply_block(const Product *p, long n, long end) {
     if (p->type == F32)
         bands(p, n, end, F32, 4, ROWS);
+    else if (p->type == I4)
+        multiply_groups(p, n, end);
     else if (p->T >= MANY_TOKENS && p->K * ROWS <= WIDE)
         multiply_widened(p, n, end);
     else if (p->type == BF16 && p->T < TOKENS)
@@ -215,7 +208,7 @@ int seodang_multiplies_bfloat16(void) {
 }
 
 /* y[T, N] = x[T, K] w[N, K]^T */
-void seodang_linear(float *y, const float *x, const void *w, const float *scales, int type, long T, long N, long K) {
+void seodang_linear(float *y, const float *x, const void *w, const void *scales, int type, long T, long N, long K) {
     multiply_in_parallel(&(Product){y, x, w, N, K, K, T, K, NULL, type, scales}, N);
 }
 
@@ -226,8 +219,8 @@ static void gate(float *inner, long row, long I) {
 }
 
 /* y[T, H] = down[H, I] (silu(gate) * up), where gate_up[2I, H] holds gate's rows, then up's. Scratch: inner [T, 2I]. */
-void seodang_gated(float *y, float *inner, const float *x, const void *gate_up, const float *gate_up_scales,
-                   const void *down, const float *down_scales, int type, long T, long H, long I) {
+void seodang_gated(float *y, float *inner, const float *x, const void *gate_up, const void *gate_up_scales,
+                   const void *down, const void *down_scales, int type, long T, long H, long I) {
     seodang_linear(inner, x, gate_up, gate_up_scales, type, T, 2 * I, H);
 #pragma omp parallel for schedule(static) if (T * I > PARALLEL_WORK / 16)
     for (long t = 0; t < T; t++) gate(inner, t, I);
@@ -239,8 +232,8 @@ void seodang_gated(float *y, float *inner, const float *x, const void *gate_up, 
  * [2 * T * k + E + 1].
  */
 void seodang_experts(float *y, float *inner, float *outer, int *order, const float *x, const int64_t *ids,
-                     const float *weights, const void *gate_up, const float *gate_up_scales, const void *down,
-                     const float *down_scales, int type, long T, long k, long first, long E, long H, long I) {
+                     const float *weights, const void *gate_up, const void *gate_up_scales, const void *down,
+                     const void *down_scales, int type, long T, long k, long first, long E, long H, long I) {
     int *begin = order, *token = order + E + 1, *slot = token + T * k, pairs = 0;
     for (long e = 0; e < E; e++) {
         begin[e] = pairs;
@@ -257,8 +250,8 @@ void seodang_experts(float *y, float *inner, float *outer, int *order, const flo
 #pragma omp for schedule(dynamic, 4)
         for (long c = 0; c < E * wide; c++) {
             long e = c / wide, n = c % wide * CHUNK;
-            const void *w = skip(gate_up, e * 2 * I * H, type);
-            const float *scales = gate_up_scales ? gate_up_scales + e * 2 * I : NULL;
+            const void *w = matrix(gate_up, e, 2 * I, H, type);
+            const void *scales = scales_of(gate_up_scales, e, 2 * I, H, type);
             long count = begin[e + 1] - begin[e];
             Product p = {inner + begin[e] * 2 * I, x, w, 2 * I, H, H, count, H, token + begin[e], type, scales};
             multiply(&p, n, least(n + CHUNK, 2 * I));
@@ -268,8 +261,9 @@ void seodang_experts(float *y, float *inner, float *outer, int *order, const flo
 #pragma omp for schedule(dynamic, 4)
         for (long c = 0; c < E * high; c++) {
             long e = c / high, n = c % high * CHUNK;
-            const void *w = skip(down, e * H * I, type);
-            const float *scales = down_scales ? down_scales + e * H : NULL, *from = inner + begin[e] * 2 * I;
+            const void *w = matrix(down, e, H, I, type);
+            const void *scales = scales_of(down_scales, e, H, I, type);
+            const float *from = inner + begin[e] * 2 * I;
             long count = begin[e + 1] - begin[e];
             Product p = {outer + begin[e] * H, from, w, H, 2 * I, I, count, I, NULL, type, scales};
             multiply(&p, n, least(n + CHUNK, H));

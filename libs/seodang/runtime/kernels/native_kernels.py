@@ -8,9 +8,10 @@ import torch
 
 from seodang.runtime.attention import Group
 from seodang.runtime.kernels.torch_kernels import TorchKernels
-from seodang.runtime.kernels.weight import Int8, Weight
+from seodang.runtime.kernels.weight import Int4, Weight
 
 TYPES: Final = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
+INT4: Final = 3
 FEW_TOKENS: Final = 32
 """Up to here the weights' way to the processor is the limit, and our loops follow it more closely than a large GEMM."""
 FEW_TOKENS_OF_BFLOAT16: Final = 7
@@ -141,14 +142,19 @@ class NativeKernels:
 
 
 def _pointers(weight: Weight) -> list[int | None]:
-    """Of the matrix and of its rows' scales."""
-    values, scales = (weight.values, weight.scales) if isinstance(weight, Int8) else (weight, None)
-    assert values.is_contiguous()
-    return [values.data_ptr(), None if scales is None else scales.data_ptr()]
+    """Of the matrix and of its scales."""
+    if isinstance(weight, torch.Tensor):
+        assert weight.is_contiguous()
+        return [weight.data_ptr(), None]
+    assert weight.values.is_contiguous()
+    assert weight.scales.is_contiguous()
+    return [weight.values.data_ptr(), weight.scales.data_ptr()]
 
 
 def _type(weight: Weight) -> int:
-    return TYPES[weight.values.dtype if isinstance(weight, Int8) else weight.dtype]
+    if isinstance(weight, Int4):
+        return INT4
+    return TYPES[weight.dtype if isinstance(weight, torch.Tensor) else weight.values.dtype]
 
 
 def _bind(library: ctypes.CDLL, name: str, *signature: type) -> Callable[..., None]:

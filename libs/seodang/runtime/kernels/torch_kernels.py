@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from seodang.runtime.attention import Group, attend
-from seodang.runtime.kernels.weight import Int8, Weight
+from seodang.runtime.kernels.weight import Weight
 
 
 class TorchKernels:
@@ -15,7 +15,7 @@ class TorchKernels:
 
     def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
         """[T, N]"""
-        return F.linear(x_TK, weight_NK.wide(x_TK.dtype) if isinstance(weight_NK, Int8) else weight_NK)
+        return F.linear(x_TK, weight_NK if isinstance(weight_NK, torch.Tensor) else weight_NK.wide(x_TK.dtype))
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         """Root mean square norm of the last dimension."""

@@ -12,13 +12,15 @@ from seodang.runtime.attention import BLOCK_TOKENS, AttentionPlan, Group
 from seodang.runtime.batch import Batch, Row
 from seodang.runtime.kernels.native_kernels import FEW_TOKENS, NativeKernels
 from seodang.runtime.kernels.torch_kernels import TorchKernels
-from seodang.runtime.kernels.weight import Int8, Weight
+from seodang.runtime.kernels.weight import Int4, Int8, Weight
 
 PLAIN = TorchKernels(torch.float32)
 DTYPES = (torch.float32, torch.bfloat16)
 TOKENS = (1, 2, 3, 5, 8, 13, FEW_TOKENS)
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "bfloat16"])
-every_form = pytest.mark.parametrize("dtype", [*DTYPES, torch.int8], ids=["float32", "bfloat16", "int8"])
+FORMS = (*DTYPES, Int8, Int4)
+NAMES = ("float32", "bfloat16", "int8", "int4")
+every_form = pytest.mark.parametrize("dtype", FORMS, ids=NAMES)
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +28,17 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-def weights(*shape: int, dtype: torch.dtype) -> Any:
+Form = torch.dtype | type[Int8] | type[Int4]
+
+
+def weights(*shape: int, dtype: Form) -> Any:
     """A matrix, a stack of matrices, or a vector."""
     weight = torch.randn(shape) * shape[-1] ** -0.5
-    return Int8.of(weight) if dtype is torch.int8 else weight.to(dtype)
+    return weight.to(dtype) if isinstance(dtype, torch.dtype) else dtype.of(weight)
 
 
 def wide(weight: Weight) -> torch.Tensor:
-    return weight.wide(torch.float32) if isinstance(weight, Int8) else weight.float()
+    return weight.float() if isinstance(weight, torch.Tensor) else weight.wide(torch.float32)
 
 
 def assert_near(got: torch.Tensor, expected: torch.Tensor) -> None:
@@ -43,7 +48,7 @@ def assert_near(got: torch.Tensor, expected: torch.Tensor) -> None:
 @every_form
 @pytest.mark.parametrize("tokens", TOKENS)
 @pytest.mark.parametrize(("outputs", "inputs"), [(1, 7), (6, 40), (100, 64), (33, 257), (300, 512), (9, 9001)])
-def test_linear(native: NativeKernels, dtype: torch.dtype, tokens: int, outputs: int, inputs: int) -> None:
+def test_linear(native: NativeKernels, dtype: Form, tokens: int, outputs: int, inputs: int) -> None:
     x, weight = torch.randn(tokens, inputs), weights(outputs, inputs, dtype=dtype)
     assert_near(native.linear(x, weight), PLAIN.linear(x, wide(weight)))
 
@@ -58,8 +63,8 @@ def test_many_tokens_go_by_torch_where_it_is_faster(library: ctypes.CDLL, dtype:
 
 
 @pytest.mark.parametrize("tokens", [FEW_TOKENS + 1, 64, 150])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8], ids=["bfloat16", "int8"])
-def test_many_tokens_go_by_our_loops_elsewhere(library: ctypes.CDLL, dtype: torch.dtype, tokens: int) -> None:
+@pytest.mark.parametrize("dtype", FORMS[1:], ids=NAMES[1:])
+def test_many_tokens_go_by_our_loops_elsewhere(library: ctypes.CDLL, dtype: Form, tokens: int) -> None:
     kernels = NativeKernels(library, bfloat16=False)
     x, weight = torch.randn(tokens, 250), weights(70, 250, dtype=dtype)
     assert_near(kernels.linear(x, weight), PLAIN.linear(x, wide(weight)))
@@ -73,7 +78,7 @@ def test_many_tokens_go_by_our_loops_elsewhere(library: ctypes.CDLL, dtype: torc
 
 
 @every_form
-def test_a_token_has_the_same_result_alone_and_in_company_to_the_bit(native: NativeKernels, dtype: torch.dtype) -> None:
+def test_a_token_has_the_same_result_alone_and_in_company_to_the_bit(native: NativeKernels, dtype: Form) -> None:
     x, weight = torch.randn(FEW_TOKENS, 250), weights(70, 250, dtype=dtype)
     gate_up, down = weights(2 * 50, 250, dtype=dtype), weights(250, 50, dtype=dtype)
     for compute in (lambda x: native.linear(x, weight), lambda x: native.gated(x, gate_up, down)):
@@ -83,7 +88,7 @@ def test_a_token_has_the_same_result_alone_and_in_company_to_the_bit(native: Nat
 
 
 @every_form
-def test_linear_reads_rows_that_lie_apart(native: NativeKernels, dtype: torch.dtype) -> None:
+def test_linear_reads_rows_that_lie_apart(native: NativeKernels, dtype: Form) -> None:
     x, weight = torch.randn(5, 90)[:, 10:50], weights(9, 40, dtype=dtype)
     assert_near(native.linear(x, weight), PLAIN.linear(x, wide(weight)))
 
@@ -111,7 +116,7 @@ def test_rotate_heads_in_wider_rows(native: NativeKernels, size: int) -> None:
 @every_form
 @pytest.mark.parametrize("tokens", TOKENS)
 @pytest.mark.parametrize(("hidden", "width"), [(24, 20), (250, 130)])
-def test_gated(native: NativeKernels, dtype: torch.dtype, tokens: int, hidden: int, width: int) -> None:
+def test_gated(native: NativeKernels, dtype: Form, tokens: int, hidden: int, width: int) -> None:
     x = torch.randn(tokens, hidden)
     gate_up, down = weights(2 * width, hidden, dtype=dtype), weights(hidden, width, dtype=dtype)
     assert_near(native.gated(x, gate_up, down), PLAIN.gated(x, wide(gate_up), wide(down)))
@@ -123,7 +128,7 @@ def test_gated(native: NativeKernels, dtype: torch.dtype, tokens: int, hidden: i
     [(*place, tokens) for place in ((0, 16), (0, 4), (4, 4), (15, 1)) for tokens in TOKENS]
     + [(0, 16, FEW_TOKENS + 1), (0, 16, 5 * FEW_TOKENS), (4, 4, FEW_TOKENS + 1)],
 )
-def test_experts(native: NativeKernels, dtype: torch.dtype, first: int, here: int, tokens: int) -> None:
+def test_experts(native: NativeKernels, dtype: Form, first: int, here: int, tokens: int) -> None:
     """``here`` of 16 experts are on this rank; few tokens leave most of them without any."""
     hidden, width, chosen = 72, 44, 3
     x, shares = torch.randn(tokens, hidden), torch.rand(tokens, chosen)
@@ -134,7 +139,7 @@ def test_experts(native: NativeKernels, dtype: torch.dtype, first: int, here: in
 
 
 @every_form
-def test_experts_whom_nobody_chose_add_nothing(native: NativeKernels, dtype: torch.dtype) -> None:
+def test_experts_whom_nobody_chose_add_nothing(native: NativeKernels, dtype: Form) -> None:
     gate_up, down = weights(2, 16, 24, dtype=dtype), weights(2, 24, 8, dtype=dtype)
     ids = torch.tensor([[0, 1], [5, 0]])
     assert not native.experts(torch.randn(2, 24), ids, torch.rand(2, 2), gate_up, down, 2).any()
@@ -233,7 +238,7 @@ def test_attention_survives_extreme_scores(native: NativeKernels, logit: float) 
 Compute = Callable[[NativeKernels], torch.Tensor]
 
 
-def large_computations(dtype: torch.dtype) -> dict[str, Compute]:
+def large_computations(dtype: Form) -> dict[str, Compute]:
     """Enough work for threads to share, in numbers that they cannot share evenly."""
     x, weight = torch.randn(7, 310), weights(333, 310, dtype=dtype)
     gate_up, down = weights(2 * 210, 310, dtype=dtype), weights(310, 210, dtype=dtype)
@@ -252,7 +257,7 @@ def large_computations(dtype: torch.dtype) -> dict[str, Compute]:
 
 @every_form
 @pytest.mark.parametrize("name", ["linear", "gated", "experts", "attention"])
-def test_threads_change_no_bit(native: NativeKernels, dtype: torch.dtype, name: str) -> None:
+def test_threads_change_no_bit(native: NativeKernels, dtype: Form, name: str) -> None:
     compute, before = large_computations(dtype)[name], torch.get_num_threads()
     results = []
     for threads in (1, 2, 3):
