@@ -78,7 +78,7 @@ def draw_lines(title: str, x_label: str, lines: Mapping[str, Dots], subjects: Se
         max((x for x, _ in values), default=1) or 1,
         1.05 * max((y for _, y in values), default=1) or 1,
     )
-    parts = [_horizontal(frame, frame.y_max * share) for share in (0, 0.5, 1)]
+    parts = [_horizontal(frame, frame.y_max * share, f"{frame.y_max * share:.3g}") for share in (0, 0.5, 1)]
     parts += [_vertical(frame, frame.x_max * share, f"{frame.x_max * share:,.0f}") for share in (0, 0.5, 1)]
     parts.append(f'<text x="{frame.left + frame.width / 2}" y="222" text-anchor="middle">{escape(x_label)}</text>')
     for subject, dots in lines.items():
@@ -94,7 +94,7 @@ def draw_reliability(
     calibrated; the more positions, the larger the dot.
     """
     frame = _Frame(48, 10, 300, 300, 1, 1)
-    parts = [_horizontal(frame, share) for share in (0, 0.5, 1)]
+    parts = [_horizontal(frame, share, f"{share:.0%}") for share in (0, 0.5, 1)]
     parts += [_vertical(frame, share, f"{share:.0%}") for share in (0, 0.5, 1)]
     parts.append(f'<path class="diagonal" d="M{frame.x(0)} {frame.y(0)}L{frame.x(1)} {frame.y(1)}"/>')
     most = max((count for dots in lines.values() for _, _, count in dots), default=1)
@@ -139,9 +139,9 @@ def _vertical(frame: _Frame, value: float, label: str) -> str:
     )
 
 
-def _horizontal(frame: _Frame, value: float) -> str:
+def _horizontal(frame: _Frame, value: float, label: str) -> str:
     y = frame.y(value)
     return (
         f'<path class="grid" d="M{frame.left} {y:.1f}H{frame.left + frame.width}"/>'
-        f'<text x="{frame.left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
+        f'<text x="{frame.left - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
     )
