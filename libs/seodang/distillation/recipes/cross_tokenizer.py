@@ -12,7 +12,7 @@ import torch
 
 from seodang.distillation.crossing import Spans
 from seodang.distillation.loss import SpanSignal
-from seodang.distillation.recipes.room import Room, StepPlan, objective_of
+from seodang.distillation.recipes.room import Room, objective_of
 from seodang.distillation.spec import Recipe
 from seodang.distillation.targets import Shard, TargetStore, Unit, plan_units, score_units
 from seodang.distillation.training.batches import Batch, Indices
@@ -28,7 +28,7 @@ class CrossTokenizer:
     def __init__(self, room: Room, recipe: Recipe) -> None:
         self.objective = objective_of(recipe)
         self._room = room
-        self._plan = StepPlan(room.train, room.spec.budget.tokens_per_step, room.spec.seed)
+        self._plan = room.plan()
         shards = [self._score(number, recipe) for number in range(len(room.teachers))]
         self._signals = _SpanSignals(room, room.data.spans["train"], shards)
 
@@ -50,7 +50,7 @@ class CrossTokenizerOnline:
     def __init__(self, room: Room, recipe: Recipe, subject: str) -> None:
         self.objective = objective_of(recipe)
         self._room = room
-        self._plan = StepPlan(room.train, room.spec.budget.tokens_per_step, room.spec.seed)
+        self._plan = room.plan()
         self._stores = [_store(room, f"live-{subject}", number, recipe) for number in range(len(room.teachers))]
 
     def step(self, step: int, student: Student) -> Sequence[tuple[Batch, SpanSignal]]:

@@ -14,8 +14,8 @@ class Labels:
 
     objective = Objective(cross_entropy_weight=1.0)
 
-    def __init__(self, encoded: Encoded, tokens_per_step: int, seed: int) -> None:
-        self._plan = StepPlan(encoded, tokens_per_step, seed)
+    def __init__(self, encoded: Encoded, tokens_per_step: int, seed: int, ranks: int = 1) -> None:
+        self._plan = StepPlan(encoded, tokens_per_step, seed, ranks)
 
     def step(self, step: int, student: Student) -> Sequence[tuple[Batch, Signal | None]]:
         """See ``Lessons``."""

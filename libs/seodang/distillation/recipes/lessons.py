@@ -24,7 +24,7 @@ def lessons_of(recipe: Recipe, room: Room, subject: str) -> Lessons:
         case "sequence_level":
             return sequence_level(room)
         case "no_teacher":
-            return Labels(room.train, room.spec.budget.tokens_per_step, room.spec.seed)
+            return Labels(room.train, room.spec.budget.tokens_per_step, room.spec.seed, room.group.size)
         case "hidden_states":
             return HiddenStates(room, recipe)
         case "cross_tokenizer":

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from seodang.distillation.loss import Signal
-from seodang.distillation.recipes.room import Room, StepPlan, objective_of
+from seodang.distillation.recipes.room import Room, objective_of
 from seodang.distillation.spec import Recipe
 from seodang.distillation.targets import ShardSignals, plan_units, score_units
 from seodang.distillation.training.batches import Batch
@@ -16,7 +16,7 @@ class Offline:
     def __init__(self, room: Room, recipe: Recipe) -> None:
         self.objective = objective_of(recipe)
         self.room = room
-        self._plan = StepPlan(room.train, room.spec.budget.tokens_per_step, room.spec.seed)
+        self._plan = room.plan()
         self.signals = [self._score(number, recipe) for number in range(len(room.teachers))]
 
     def step(self, step: int, student: Student) -> Sequence[tuple[Batch, Signal | None]]:

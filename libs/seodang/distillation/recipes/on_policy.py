@@ -10,7 +10,7 @@ from seodang.distillation.data import Encoded
 from seodang.distillation.folder import write_whole
 from seodang.distillation.loss import Signal
 from seodang.distillation.recipes.live import LiveTeachers
-from seodang.distillation.recipes.room import Room, StepPlan, objective_of
+from seodang.distillation.recipes.room import Room, objective_of
 from seodang.distillation.spec import Recipe
 from seodang.distillation.training.batches import Batch, micro_batches
 from seodang.distillation.training.sampler import sample
@@ -26,7 +26,7 @@ class OnPolicy:
     def __init__(self, room: Room, recipe: Recipe, subject: str) -> None:
         self.objective = objective_of(recipe)
         self._room = room
-        self._plan = StepPlan(room.train, room.spec.budget.tokens_per_step, room.spec.seed)
+        self._plan = room.plan()
         self._live = LiveTeachers(room, recipe, subject)
         self._rollouts = room.folder.training(subject) / "rollouts"
         self._max_new_tokens = int(room.train.positions.max() * LONGEST_ANSWER_FACTOR)

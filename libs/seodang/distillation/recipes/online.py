@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from seodang.distillation.loss import Signal
 from seodang.distillation.recipes.live import LiveTeachers
-from seodang.distillation.recipes.room import Room, StepPlan, objective_of
+from seodang.distillation.recipes.room import Room, objective_of
 from seodang.distillation.spec import Recipe
 from seodang.distillation.training.batches import Batch
 from seodang.distillation.training.student import Student
@@ -15,7 +15,7 @@ class Online:
 
     def __init__(self, room: Room, recipe: Recipe, subject: str) -> None:
         self.objective = objective_of(recipe)
-        self._plan = StepPlan(room.train, room.spec.budget.tokens_per_step, room.spec.seed)
+        self._plan = room.plan()
         self._live = LiveTeachers(room, recipe, subject)
 
     def step(self, step: int, student: Student) -> Sequence[tuple[Batch, Signal | None]]:

@@ -18,7 +18,8 @@ from seodang.distillation.report import Report
 from seodang.distillation.spec import JobSpec, Recipe, Target
 from seodang.distillation.targets import TargetIdentity, TargetStore
 from seodang.distillation.teacher import TeacherConnection
-from seodang.distillation.training.batches import Batch, Indices, micro_batches, plan_steps
+from seodang.distillation.training.batches import MICRO_TOKENS, Batch, Indices, micro_batches, plan_steps
+from seodang.distillation.training.group import ALONE, Group
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Room:
     """Of the students."""
     base: Base | None = None
     """What the students' adapters are put on; None if they are trained from nothing."""
+    group: Group = ALONE
+    """Who trains together; the job's other work is rank 0's alone."""
 
     @property
     def train(self) -> Encoded:
@@ -78,6 +81,10 @@ class Room:
         kind = hashlib.sha256(msgspec.json.encode((target, temperature))).hexdigest()[:8]
         return TargetStore(self.folder.targets(f"{purpose}-{number}-{kind}"), identity)
 
+    def plan(self) -> "StepPlan":
+        """The order in which the training sequences are read."""
+        return StepPlan(self.train, self.spec.budget.tokens_per_step, self.spec.seed, self.group.size)
+
     def mixed(self, signals: Sequence[Signal]) -> Signal:
         """The signals of all teachers as one."""
         if len(signals) == 1:
@@ -91,10 +98,15 @@ def objective_of(recipe: Recipe) -> Objective:
 
 
 class StepPlan:
-    """The sequences of each step. Steps are asked for in order, but may begin anywhere."""
+    """The sequences of each step. Steps are asked for in order, but may begin anywhere.
 
-    def __init__(self, encoded: Encoded, tokens_per_step: int, seed: int) -> None:
+    Args:
+        ranks: that share the batches of a step; there are then batches for all of them.
+    """
+
+    def __init__(self, encoded: Encoded, tokens_per_step: int, seed: int, ranks: int = 1) -> None:
         self._encoded, self._tokens, self._seed = encoded, tokens_per_step, seed
+        self._micro_tokens = MICRO_TOKENS if ranks == 1 else min(MICRO_TOKENS, -(-tokens_per_step // ranks))
         self._next = 0
         self._steps: Iterator[Indices] = iter(())
 
@@ -108,9 +120,9 @@ class StepPlan:
 
     def batches(self, step: int) -> list[Batch]:
         """The step's batches; their rows are numbered over all the data."""
-        return micro_batches(self._encoded, self.indices(step))
+        return micro_batches(self._encoded, self.indices(step), self._micro_tokens)
 
     def selected(self, step: int) -> tuple[Encoded, list[Batch]]:
         """The step's sequences on their own, and batches of them; rows are numbered within the step."""
         chosen = self._encoded.select(self.indices(step))
-        return chosen, micro_batches(chosen, np.arange(len(chosen)))
+        return chosen, micro_batches(chosen, np.arange(len(chosen)), self._micro_tokens)

@@ -23,4 +23,4 @@ def sequence_level(room: Room) -> Labels:
     encoded = Encoded.of(
         [room.tokenizer.answered(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
     )
-    return Labels(encoded, room.spec.budget.tokens_per_step, room.spec.seed)
+    return Labels(encoded, room.spec.budget.tokens_per_step, room.spec.seed, room.group.size)

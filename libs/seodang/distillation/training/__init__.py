@@ -3,6 +3,9 @@
 from seodang.distillation.training.batches import Batch, collate, micro_batches, plan_steps
 from seodang.distillation.training.checkpoint import Checkpoints, TrainingState
 from seodang.distillation.training.engine import Training, train
+from seodang.distillation.training.group import ALONE, Group, RankLost
+from seodang.distillation.training.sharded_checkpoint import AnyCheckpoints, checkpoints_of
+from seodang.distillation.training.sharding import whole_weights
 from seodang.distillation.training.student import (
     CPU,
     Student,
@@ -13,18 +16,24 @@ from seodang.distillation.training.student import (
 )
 
 __all__ = [
+    "ALONE",
     "CPU",
+    "AnyCheckpoints",
     "Batch",
     "Checkpoints",
+    "Group",
+    "RankLost",
     "Student",
     "Training",
     "TrainingState",
     "build_adapted",
     "build_student",
+    "checkpoints_of",
     "collate",
     "context_limit",
     "load_student",
     "micro_batches",
     "plan_steps",
     "train",
+    "whole_weights",
 ]

@@ -9,6 +9,7 @@ What a step reads and draws is a function of seed and step, so no generator stat
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import torch
@@ -23,8 +24,8 @@ from seodang.distillation.folder import write_whole
 from seodang.distillation.spec import Record
 
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
-_OPTIMIZER_KEY = re.compile(r"optimizer\.(?P<key>[^.]+)\.(?P<name>.+)")
-_KEPT = 2
+OPTIMIZER_KEY: Final = re.compile(r"optimizer\.(?P<key>[^.]+)\.(?P<name>.+)")
+KEPT: Final = 2
 
 
 class TrainingState(Record, frozen=True, kw_only=True):
@@ -55,18 +56,13 @@ class Checkpoints:
         self, state: TrainingState, named: list[tuple[str, Parameter]], optimizers: Sequence[Optimizer], *, best: bool
     ) -> None:
         """Makes a state durable; older ones but the one before go."""
-        model = {f"model.{name}": parameter.detach() for name, parameter in named}
+        model = model_tensors(named)
         if best:
             write_whole(self._folder / "best.safetensors", save(model))
-        kept = {
-            f"optimizer.{key}.{name}": value
-            for name, parameter in named
-            for optimizer in optimizers
-            for key, value in optimizer.state.get(parameter, {}).items()
-        }
+        kept = optimizer_tensors(named, optimizers)
         metadata = {"state": msgspec.json.encode(state).decode()}
         write_whole(self._path(state.step), save(model | kept, metadata))
-        for step in self._steps()[:-_KEPT]:
+        for step in self._steps()[:-KEPT]:
             self._path(step).unlink()
 
     def restore(
@@ -82,17 +78,13 @@ class Checkpoints:
             return TrainingState(fingerprint=fingerprint)
         path = self._path(steps[-1])
         state = _state(path)
-        if state.fingerprint != fingerprint:
-            raise Conflict(
-                f"{path} belongs to a training with other data, signal, shape, budget or seed: remove it to begin anew",
-                reason="CHECKPOINT_MISMATCH",
-            )
+        check_same(path, state, fingerprint)
         tensors = load_file(path)
         _load_model(tensors, named)
         parameters = dict(named)
         owners = {id(each): one for one in optimizers for group in one.param_groups for each in group["params"]}
         for key, value in tensors.items():
-            if found := _OPTIMIZER_KEY.fullmatch(key):
+            if found := OPTIMIZER_KEY.fullmatch(key):
                 parameter = parameters[found["name"]]
                 owners[id(parameter)].state[parameter][found["key"]] = value.to(parameter.device)
         return state
@@ -117,6 +109,34 @@ class Checkpoints:
         if not self._folder.is_dir():
             return []
         return sorted(int(found[1]) for path in self._folder.iterdir() if (found := _NAME.fullmatch(path.name)))
+
+
+def model_tensors(named: list[tuple[str, Parameter]]) -> dict[str, Tensor]:
+    """What a checkpoint keeps of the model."""
+    return {f"model.{name}": parameter.detach() for name, parameter in named}
+
+
+def optimizer_tensors(named: list[tuple[str, Parameter]], optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """What a checkpoint keeps of the optimisers; ``OPTIMIZER_KEY`` finds its way back."""
+    return {
+        f"optimizer.{key}.{name}": value
+        for name, parameter in named
+        for optimizer in optimizers
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def check_same(path: Path, state: TrainingState, fingerprint: str) -> None:
+    """Refuses the checkpoint of another training.
+
+    Raises:
+        Conflict: it is one.
+    """
+    if state.fingerprint != fingerprint:
+        raise Conflict(
+            f"{path} belongs to a training with other data, signal, shape, budget or seed: remove it to begin anew",
+            reason="CHECKPOINT_MISMATCH",
+        )
 
 
 def _state(path: Path) -> TrainingState:

@@ -1,4 +1,4 @@
-"""The training loop. One process now; gradients are sums over positions divided once, so that ranks can share a step.
+"""The training loop. Gradients are sums over positions divided once, so ranks share a step without changing it.
 
 B sequences, T tokens, H width, N trained positions.
 """
@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -20,9 +21,12 @@ from seodang.distillation.events import CurvePoint
 from seodang.distillation.loss import HiddenSignal, Objective, Signal, SpanSignal, distillation_loss, span_loss
 from seodang.distillation.spec import Budget
 from seodang.distillation.training.batches import Batch, collate
-from seodang.distillation.training.checkpoint import Checkpoints, TrainingState
+from seodang.distillation.training.checkpoint import TrainingState
+from seodang.distillation.training.group import ALONE, Group
 from seodang.distillation.training.matching import StateMatching
 from seodang.distillation.training.schedule import MAX_GRADIENT_NORM, learning_rate, make_optimizers
+from seodang.distillation.training.sharded_checkpoint import AnyCheckpoints
+from seodang.distillation.training.sharding import HERE, Place, Sharded
 from seodang.distillation.training.student import Student
 
 AnySignal: TypeAlias = Signal | SpanSignal
@@ -53,17 +57,20 @@ class Training:
     lessons: Lessons
     dev: Encoded
     """Development examples, for the curve and for patience."""
-    checkpoints: Checkpoints
+    checkpoints: AnyCheckpoints
     on_point: Callable[[CurvePoint], None]
     on_step: Callable[[TrainingState], None]
     before_checkpoint: Callable[[], None]
     """Makes what was told so far durable: a checkpoint must never be ahead of its curve."""
     matching: StateMatching | None = None
     """Trained beside the student and added to the objective, for lessons whose signals are hidden states."""
+    group: Group = ALONE
+    """Who trains it together; each rank has all of this, and only rank 0 is to tell of it."""
 
 
 def train(student: Student, training: Training) -> TrainingState:
-    """Trains to the end, from the newest checkpoint if there is one. The student then has its final weights.
+    """Trains to the end, from the newest checkpoint if there is one. The student then has its final weights, or, in
+    a group, this rank's part of them.
 
     Raises:
         InternalFault: the loss is no longer finite.
@@ -81,6 +88,8 @@ def train(student: Student, training: Training) -> TrainingState:
 
 class _Loop:
     def __init__(self, student: Student, training: Training) -> None:
+        alone = training.group.size == 1
+        self._place: Place = HERE if alone else Sharded(student, training.matching, training.group)
         self.named: list[tuple[str, Parameter]] = [
             (name, parameter) for name, parameter in student.model.named_parameters() if parameter.requires_grad
         ]
@@ -88,6 +97,7 @@ class _Loop:
             self.named += training.matching.named_parameters("matching")
         self._student = student
         self._training = training
+        self._group = training.group
         self._optimizers = make_optimizers(student, [parameter for _, parameter in self.named], training.budget)
         self.state = training.checkpoints.restore(training.fingerprint, self.named, self._optimizers)
         # A checkpoint always comes with a curve point, so these start from nothing there.
@@ -124,22 +134,28 @@ class _Loop:
         """Gradients of the mean loss over all positions of the step; returns that loss."""
         positions = sum(len(batch.labels_N) for batch, _ in batches)
         total = 0.0
-        device = self._student.device
-        for made, signal in batches:
-            batch = made.to(device)
-            hidden_NH = trained_hidden(self._student, batch)
-            here = None if signal is None else signal.to(device)
-            loss = self._loss(hidden_NH, batch, here, positions)
-            if self._training.matching is not None:
-                assert isinstance(here, HiddenSignal)
-                loss = loss + self._training.matching(hidden_NH, here.hidden_NH).sum() / positions
+        parts = self._group.share(batches)
+        for number, ((made, signal), weight) in enumerate(parts):
+            loss = self._place.compute(partial(self._loss_of, made, signal, positions)) * weight
+            self._place.accumulate(last=number == len(parts) - 1)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
+        total = self._group.sum(total)
         if not math.isfinite(total):
             raise InternalFault(
                 f"{self._training.subject}: the loss of step {self.state.step + 1} is {total}: lower learning_rate"
             )
         return total
+
+    def _loss_of(self, made: Batch, signal: AnySignal | None, positions: int) -> Tensor:
+        batch = made.to(self._student.device)
+        hidden_NH = trained_hidden(self._student, batch)
+        here = None if signal is None else signal.to(self._student.device)
+        loss = self._loss(hidden_NH, batch, here, positions)
+        if self._training.matching is not None:
+            assert isinstance(here, HiddenSignal)
+            loss = loss + self._training.matching(hidden_NH, here.hidden_NH).sum() / positions
+        return loss
 
     def _loss(self, hidden_NH: Tensor, batch: Batch, signal: AnySignal | None, positions: int) -> Tensor:
         head_VH, objective = self._student.head_VH, self._training.lessons.objective
@@ -148,7 +164,7 @@ class _Loop:
         return distillation_loss(hidden_NH, head_VH, batch.labels_N, signal, objective, normalizer=positions).loss
 
     def _measure_and_save(self, rate: float) -> None:
-        loss = dev_loss(self._student, self._training.dev)
+        loss = dev_loss(self._student, self._training.dev, self._place, self._group)
         best = self.state.best_dev_loss is None or loss < self.state.best_dev_loss
         worse = 0 if best else self.state.worse_in_a_row + 1
         patience = self._training.budget.patience
@@ -178,19 +194,21 @@ class _Loop:
         self._since = self.state
 
 
-def dev_loss(student: Student, dev: Encoded) -> float:
+def dev_loss(student: Student, dev: Encoded, place: Place = HERE, group: Group = ALONE) -> float:
     """Cross-entropy of the development answers, in nats a position."""
-    hard = Objective(cross_entropy_weight=1.0)
-    total, positions = 0.0, 0
+    total = 0.0
     student.model.eval()
     with torch.no_grad():
-        for start in range(0, len(dev), _DEV_BATCH):
+        for start, weight in group.share(range(0, len(dev), _DEV_BATCH)):
             batch = collate(dev, range(start, min(start + _DEV_BATCH, len(dev)))).to(student.device)
-            parts = distillation_loss(trained_hidden(student, batch), student.head_VH, batch.labels_N, None, hard)
-            total += float(parts.cross_entropy) * len(batch.labels_N)
-            positions += len(batch.labels_N)
+            total += float(place.compute(partial(_cross_entropy, student, batch))) * len(batch.labels_N) * weight
     student.model.train()
-    return total / positions
+    return group.sum(total) / int(dev.positions.sum())
+
+
+def _cross_entropy(student: Student, batch: Batch) -> Tensor:
+    hard = Objective(cross_entropy_weight=1.0)
+    return distillation_loss(trained_hidden(student, batch), student.head_VH, batch.labels_N, None, hard).cross_entropy
 
 
 def trained_hidden(student: Student, batch: Batch) -> Tensor:

@@ -1,0 +1,102 @@
+"""A student spread over its ranks by FSDP2: each holds a part of every parameter, of its gradient and of its moments,
+and sees the whole of a layer only while it computes with it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+
+from seodang.distillation.training.group import Group
+from seodang.distillation.training.matching import StateMatching
+from seodang.distillation.training.student import Student
+
+
+class Place(Protocol):
+    """Where a student's parameters are while it trains."""
+
+    def compute(self, run: Callable[[], Tensor]) -> Tensor:
+        """The result of what reads the parameters, with gradients."""
+        ...
+
+    def accumulate(self, *, last: bool) -> None:
+        """Said before each backward pass of a step: gradients are complete after the last one."""
+        ...
+
+
+class Here:
+    """All in this process."""
+
+    def compute(self, run: Callable[[], Tensor]) -> Tensor:
+        """See ``Place``."""
+        return run()
+
+    def accumulate(self, *, last: bool) -> None:
+        """See ``Place``."""
+
+
+HERE: Final = Here()
+
+
+class Sharded:
+    """Spread over the ranks of a group, which call everything here together. Gradients are the sums of all ranks'.
+
+    Args:
+        student: its parameters become parts of rank 0's.
+        matching: trained beside it; spread like it.
+    """
+
+    def __init__(self, student: Student, matching: StateMatching | None, group: Group) -> None:
+        whole = _Whole(student.model, matching)
+        with torch.no_grad():
+            for parameter in whole.parameters():
+                dist.broadcast(parameter, src=0)
+        mesh = init_device_mesh(student.device.type, (group.size,))
+        layers = set(student.model._no_split_modules or ())
+        for module in [*(each for each in whole.modules() if type(each).__name__ in layers), whole]:
+            sharded = fully_shard(module, mesh=mesh)
+            # The loss is divided by the positions of all ranks already, so nothing is left to be averaged.
+            sharded.set_gradient_divide_factor(1.0)
+            sharded.set_force_sum_reduction_for_comms(True)
+        assert isinstance(whole, FSDPModule)
+        self._whole = whole
+
+    def compute(self, run: Callable[[], Tensor]) -> Tensor:
+        """See ``Place``."""
+        made: Tensor = self._whole(run)
+        if not torch.is_grad_enabled():
+            # The outermost parameters stay whole for a backward pass, and would hide what is loaded or learned next.
+            self._whole.reshard()
+        return made
+
+    def accumulate(self, *, last: bool) -> None:
+        """See ``Place``."""
+        self._whole.set_requires_gradient_sync(last)
+
+
+def whole_weights(model: Any) -> dict[str, Tensor]:
+    """Every parameter of a model that is spread over ranks, put together; all of them call this."""
+    return {
+        name: (each.full_tensor() if isinstance(each, DTensor) else each).detach().cpu()
+        for name, each in model.named_parameters()
+    }
+
+
+class _Whole(nn.Module):
+    """All that is trained, as one module whose forward pass is whatever reads it: the head is used outside the
+    student's own, and only within the outermost forward pass are its parameters whole.
+    """
+
+    def __init__(self, model: nn.Module, matching: StateMatching | None) -> None:
+        super().__init__()
+        self.model = model
+        self.matching = matching
+
+    def forward(self, run: Callable[[], Tensor]) -> Tensor:
+        """What ``run`` makes."""
+        return run()

@@ -1,0 +1,171 @@
+"""Two ranks train as one does, and a group that lost a rank goes on bit by bit the same."""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pytest
+import torch
+from tests.unit.distillation.test_training import BUDGET, DyingLabels, FollowedStates, lessons, student, training
+from torch import Tensor
+from torch._C._distributed_c10d import TCPStore
+
+from seodang.distillation import CurvePoint
+from seodang.distillation.loss import Signal
+from seodang.distillation.recipes.labels import Labels
+from seodang.distillation.spec import Budget
+from seodang.distillation.training import ALONE, Batch, Group, RankLost, Student, checkpoints_of, train, whole_weights
+from seodang.distillation.training.engine import dev_loss
+from seodang.distillation.training.matching import StateMatching
+
+CPU = torch.device("cpu")
+# Its process imports what a rank needs once, and forks a rank before anything has computed.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.unit.distillation.test_ranks", "transformers.models.lfm2.modeling_lfm2"])
+LOST = 7
+
+Lesson = Literal["labels", "one batch a step", "states"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A training that both one process and two do."""
+
+    folder: Path
+    budget: Budget = BUDGET
+    lesson: Lesson = "labels"
+    dies_at: int = -1
+    """The step before which rank 1 is killed."""
+
+
+class Shared(DyingLabels):
+    """Labels in batches for two; who is killed has reached the step that it is asked for."""
+
+    def __init__(self, case: Case, group: Group) -> None:
+        Labels.__init__(self, lessons(), case.budget.tokens_per_step, 7, 1 if case.lesson == "one batch a step" else 2)
+        self._dies_at = -1
+        self._killed_at = case.dies_at if group.rank == 1 else -1
+
+    def step(self, step: int, student: Student) -> Sequence[tuple[Batch, Signal | None]]:
+        if step == self._killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(step, student)
+
+
+class SharedStates(Shared, FollowedStates):
+    """Hidden states in batches for two."""
+
+    objective = FollowedStates.objective
+
+
+def taught(case: Case, group: Group = ALONE) -> tuple[list[CurvePoint], dict[str, Tensor]]:
+    """The curve and the whole weights. All ranks but the first begin with other weights, which must not matter."""
+    points: list[CurvePoint] = []
+    learner = student(group.rank)
+    states = case.lesson == "states"
+    given = dataclasses.replace(
+        training(case.folder, points, budget=case.budget),
+        lessons=(SharedStates if states else Shared)(case, group),
+        matching=StateMatching(16, 20, seed=3 + group.rank) if states else None,
+        checkpoints=checkpoints_of(case.folder, group.size, group),
+        group=group,
+    )
+    with group.joined(CPU):
+        train(learner, given)
+        return points, whole_weights(learner.model)
+
+
+def be_a_rank(rank: int, port: int, case: Case, result: Path) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "RANK": str(rank),
+        "WORLD_SIZE": "2",
+    }
+    group = Group.of_environment()
+    assert group is not None
+    try:
+        made = taught(case, group)
+    except RankLost:
+        os._exit(LOST)
+    if group.first:
+        torch.save(made, result)
+
+
+def on_two_ranks(case: Case) -> tuple[list[int | None], Path]:
+    """The exit codes of both, and where what they made lies."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    result = case.folder.with_suffix(".pt")
+    ranks = [PROCESSES.Process(target=be_a_rank, args=(rank, store.port, case, result)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(timeout=60)
+    return [process.exitcode for process in ranks], result
+
+
+def taught_by_two(case: Case) -> tuple[list[CurvePoint], dict[str, Tensor]]:
+    codes, result = on_two_ranks(case)
+    assert codes == [0, 0]
+    points, weights = torch.load(result, weights_only=False)
+    return points, weights
+
+
+def losses(points: list[CurvePoint]) -> tuple[dict[int, float], dict[int, float]]:
+    return (
+        {point.step: point.loss for point in points},
+        {point.step: point.eval_loss for point in points if point.eval_loss is not None},
+    )
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lesson"),
+    [("adamw", "labels"), ("muon", "labels"), ("adamw", "one batch a step"), ("adamw", "states")],
+)
+def test_two_ranks_give_the_curve_of_one(tmp_path: Path, optimizer: Literal["adamw", "muon"], lesson: Lesson) -> None:
+    budget = msgspec.structs.replace(BUDGET, optimizer=optimizer)
+    points, weights = taught(Case(tmp_path / "one", budget, lesson))
+    shared_points, shared_weights = taught_by_two(Case(tmp_path / "two", budget, lesson))
+    for ours, theirs in zip(losses(shared_points), losses(points), strict=True):
+        assert ours == pytest.approx(theirs, rel=2e-4)
+    for name, weight in weights.items():
+        torch.testing.assert_close(shared_weights[name], weight, rtol=0.02, atol=2e-3)
+
+
+@pytest.mark.parametrize(("optimizer", "dies_at"), [("adamw", 1), ("adamw", 13), ("muon", 8)])
+def test_a_group_that_lost_a_rank_goes_on_bit_by_bit_the_same(
+    tmp_path: Path, optimizer: Literal["adamw", "muon"], dies_at: int
+) -> None:
+    budget = msgspec.structs.replace(BUDGET, optimizer=optimizer)
+    calm_points, calm = taught_by_two(Case(tmp_path / "calm", budget))
+    broken = Case(tmp_path / "broken", budget, dies_at=dies_at)
+    assert on_two_ranks(broken)[0] == [LOST, -signal.SIGKILL]
+    points, weights = taught_by_two(dataclasses.replace(broken, dies_at=-1))
+    assert all(torch.equal(weights[name], calm[name]) for name in calm)
+    for ours, theirs in zip(losses(points), losses(calm_points), strict=True):
+        assert ours.items() <= theirs.items()
+
+
+def test_two_ranks_stop_by_patience_and_bring_the_best_back(tmp_path: Path) -> None:
+    budget = Budget(steps=60, tokens_per_step=120, checkpoint_steps=3, learning_rate=0.3, patience=1)
+    points, weights = taught_by_two(Case(tmp_path, budget))
+    dev = losses(points)[1]
+    best = min(dev, key=dev.__getitem__)
+    assert list(dev) == [*range(3, best + 4, 3)]
+    assert [path.name for path in tmp_path.glob("best-*")] == [f"best-{best:08d}"]
+    learner = student()
+    learner.model.load_state_dict(weights, strict=False)
+    assert dev_loss(learner, lessons().select(range(10))) == pytest.approx(dev[best])
+
+
+def test_work_is_shared_in_equal_rounds() -> None:
+    shares = [Group(rank, 3).share("abcde") for rank in range(3)]
+    assert shares == [[("a", 1.0), ("d", 1.0)], [("b", 1.0), ("e", 1.0)], [("c", 1.0), ("a", 0.0)]]
+    assert ALONE.share("ab") == [("a", 1.0), ("b", 1.0)]
