@@ -17,7 +17,9 @@ _TRUST = (
     "The calibration error is how far, on average over the positions of the right answers, the probability of the "
     "likeliest token is from how often that token is right. Drafts accepted is the chance that the teacher takes a "
     "token which the student drafts for it in speculative sampling. The KL on its own text, in nats a position, is "
-    "from the student to the teacher on answers that the student sampled: what it says and its teacher would not."
+    "from the student to the teacher on answers that the student sampled: what it says and its teacher would not; the "
+    "reverse KL is the same on the right answers. The shared top 8 are the teacher's eight likeliest tokens that are "
+    "among the student's eight."
 )
 
 
@@ -67,13 +69,21 @@ def write_report(report: Report, folder: Path) -> Path:
         "![reliability](reliability.png)",
         "",
     ]
-    lines += ["| contestant | calibration error | drafts accepted | KL on its own text |", "|---|---|---|---|"]
+    lines += ["| contestant | calibration error | drafts accepted | shared top 8 | reverse KL | KL on its own text |"]
+    lines += ["|---|---|---|---|---|---|"]
     lines += [
         f"| {each.subject} | {_share(each, 'calibration_error')} | {_share(each, 'draft_acceptance')} | "
-        f"{f'{each.own_text_kl:.3f}' if each.HasField('own_text_kl') else '–'} |"
+        f"{_share(each, 'top8_overlap')} | {_nats(each, 'reverse_kl')} | {_nats(each, 'own_text_kl')} |"
         for each in report.measurements
     ]
-    lines += ["", *_cost_lines(report.followed.job.result.cost), "", "## One request through every adapter", ""]
+    lines += [
+        "",
+        *_floor_lines(report.measurements[0]),
+        *_cost_lines(report.followed.job.result.cost),
+        "",
+        "## One request through every adapter",
+        "",
+    ]
     lines += ["| adapter | model | asked | answered | time |", "|---|---|---|---|---|"]
     lines += [
         f"| {each.adapter} | {each.model} | {_cell(each.asked)} | {_cell(each.answered)} | {each.seconds:.2f} s |"
@@ -91,6 +101,17 @@ def _cell(text: str) -> str:
 
 def _share(measured: job_pb2.Measurement, field: str) -> str:
     return f"{100 * getattr(measured, field):.1f} %" if measured.HasField(field) else "–"  # type: ignore[arg-type]
+
+
+def _nats(measured: job_pb2.Measurement, field: str) -> str:
+    return f"{getattr(measured, field):.3f}" if measured.HasField(field) else "–"  # type: ignore[arg-type]
+
+
+def _floor_lines(teacher: job_pb2.Measurement) -> list[str]:
+    """What such KLs can mean at all; a server of before there was a floor tells none."""
+    if not teacher.HasField("noise_floor_kl"):
+        return []
+    return [f"Asked twice, the teacher is {teacher.noise_floor_kl:.2g} nats a position from itself.", ""]
 
 
 def _draw(report: Report, folder: Path, student: str) -> None:
