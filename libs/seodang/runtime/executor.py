@@ -23,8 +23,9 @@ DTYPES: Final[dict[DType, torch.dtype]] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "int8": torch.bfloat16,
+    "int4": torch.bfloat16,
 }
-"""Of cache and weights; with int8, of all weights but the layers' matrices."""
+"""Of cache and weights; with int8 and int4, of all weights but the layers' matrices."""
 Outputs: TypeAlias = slice | tuple[int, ...]
 """Rows of the last batch's outputs."""
 

@@ -12,6 +12,7 @@ from seodang.runtime.executor import DTYPES, Executor
 from seodang.runtime.foreign_sharding import shard
 from seodang.runtime.foreign_weights import load_weights
 from seodang.runtime.kernels.torch_kernels import TorchKernels
+from seodang.runtime.kernels.weight import NARROW
 from seodang.runtime.models.foreign import Foreign
 from seodang.runtime.reading import Report
 from seodang.runtime.sharding import Ranks
@@ -26,8 +27,10 @@ def load_foreign(
     checkpoint: Checkpoint, config: PreTrainedConfig, options: LoadOptions, ranks: Ranks, report: Report
 ) -> tuple[Executor, tuple[int, int, int]]:
     """Build, shard, fill and check a transformers model; with parameters, bytes held and bytes read."""
-    if options.dtype == "int8":
-        raise Unsupported(f"{config.model_type} runs on transformers' layers, which have no int8; load it in bfloat16")
+    if options.dtype in NARROW:
+        raise Unsupported(
+            f"{config.model_type} runs on transformers' layers, which have no {options.dtype}; load it in bfloat16"
+        )
     kinds = set(getattr(config, "layer_types", None) or ())
     if others := sorted(kind for kind in kinds if not kind.endswith("attention") or kind.startswith("linear")):
         raise Unsupported(

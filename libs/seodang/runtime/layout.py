@@ -19,6 +19,18 @@ def check_layout(layout: Layout, config: PreTrainedConfig) -> None:
         raise _refused("pp", f"pp={layout.pp}: the model has only {config.num_hidden_layers} layers to divide")
 
 
+def refuse_parted_groups(name: str, inputs: int, tp: int, group: int) -> None:
+    """``InvalidInput`` if ranks that share out a matrix's inputs would part a group of inputs with common levels."""
+    width = -(-inputs // tp)
+    if tp > 1 and width % group:
+        whole = ", ".join(str(n) for n in range(1, -(-inputs // group) + 1) if -(-inputs // n) % group == 0) or "1"
+        raise _refused(
+            "tp",
+            f"tp={tp} gives a rank {width} of the {inputs} inputs of {name}, which parts a group of {group} that int4 "
+            f"keeps together; take tp of {whole}, or dtype int8",
+        )
+
+
 def _check_tensor_parallel(tp: int, config: PreTrainedConfig, *, experts_whole: bool) -> None:
     if not getattr(config, "base_model_tp_plan", None):
         raise _refused("tp", f"tp={tp}: transformers has no tensor parallel plan for {config.model_type}; use tp=1")

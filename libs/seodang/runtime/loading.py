@@ -16,6 +16,7 @@ from seodang.runtime.engine import Engine
 from seodang.runtime.executor import DTYPES, Announce, Executor
 from seodang.runtime.fingerprint import fingerprint
 from seodang.runtime.kernels.choice import choose_kernels
+from seodang.runtime.kernels.weight import NARROW
 from seodang.runtime.layout import check_layout, is_latent
 from seodang.runtime.reading import Report, ShardFiles
 from seodang.runtime.sharding import Ranks
@@ -65,13 +66,13 @@ def _load_own(
     assert family is not None
     module, build = family
     dtype = DTYPES[options.dtype]
-    int8 = options.dtype == "int8"
-    whole = Outline(Seat(Layout()), dtype, checkpoint, int8=int8)
+    form = NARROW.get(options.dtype)
+    whole = Outline(Seat(Layout()), dtype, checkpoint, form=form)
     kernels = choose_kernels(ranks, dtype)
     build(config, whole, Ranks.alone("meta").part(Layout()), kernels, 0)
     whole.check_leftover(lambda name: module.is_superfluous(name, config))
     part = ranks.part(options.layout)
-    outline = Outline(part.seat, dtype, checkpoint, int8=int8)
+    outline = Outline(part.seat, dtype, checkpoint, form=form)
     build(config, outline, part, kernels, 0)
     positions = min(config.max_position_embeddings, options.max_context or config.max_position_embeddings)
     with ShardFiles() as files:

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, help="config.json, a safetensors index, or their folder")
     parser.add_argument("--devices", type=int, required=True, help="devices to lay the model over")
     parser.add_argument("--memory", required=True, help="memory of one device, such as 141GiB")
-    parser.add_argument("--dtype", choices=("bfloat16", "float32", "int8"), default="bfloat16")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32", "int8", "int4"), default="bfloat16")
     parser.add_argument("--tp", type=int, help="tensor parallel degree; without any degree, all layouts are tried")
     parser.add_argument("--ep", type=int, help="expert parallel degree, 1 or equal to --tp")
     parser.add_argument("--pp", type=int, help="pipeline stages")

@@ -10,9 +10,10 @@ import torch
 from transformers import PreTrainedConfig
 
 from seodang.base.errors import InvalidInput, Unsupported
-from seodang.runtime.decoder import own_family
+from seodang.runtime.decoder import DecoderClass, own_family
 from seodang.runtime.executor import DTYPES
 from seodang.runtime.kernels.torch_kernels import TorchKernels
+from seodang.runtime.kernels.weight import NARROW
 from seodang.runtime.layout import check_layout, is_latent
 from seodang.runtime.sharding import WHOLE, Shard
 from seodang.runtime.weights import Outline, Seat
@@ -56,17 +57,10 @@ def plan(config: PreTrainedConfig, layout: Layout, demand: Demand) -> LayoutPlan
         raise Unsupported(f"{config.model_type} is not a family that the planner knows: axk1, lfm2, llama, qwen3")
     try:
         check_layout(layout, config)
+        weights, cache = _held_bytes(config, family[1], layout, demand.dtype)
     except InvalidInput as error:
         return LayoutPlan(layout, 0, 0, 0, 0, refusal=error.message)
-    dtype = DTYPES[demand.dtype]
-    weights, cache = 0, 0
-    for stage in range(layout.pp):
-        seat = Seat(layout, tp_rank=0, stage=stage)  # rank 0 of a row has the largest share
-        outline = Outline(seat, dtype, int8=demand.dtype == "int8")
-        decoder = family[1](config, outline, Shard(seat, None, WHOLE, torch.device("meta")), TorchKernels(dtype), 0)
-        weights = max(weights, outline.bytes_held)
-        cache = max(cache, sum(shape.bytes_per_token(dtype) for shape in decoder.cache_shapes().values()))
-    activations = _activation_bytes(config, layout, demand, dtype)
+    activations = _activation_bytes(config, layout, demand, DTYPES[demand.dtype])
     left = int(demand.memory_bytes * (1 - HEADROOM)) - weights - activations
     tokens = max(0, left // cache) if cache else 0
     refusal = ""
@@ -103,6 +97,19 @@ def recommend(plans: list[LayoutPlan], devices: int) -> list[LayoutPlan]:
         return item.layout.pp, item.layout.ep == 1, -replicas * item.cache_tokens
 
     return sorted((item for item in plans if not item.refusal), key=worth)
+
+
+def _held_bytes(config: PreTrainedConfig, build: DecoderClass, layout: Layout, kind: DType) -> tuple[int, int]:
+    """Of the weights, and of one cached token."""
+    dtype = DTYPES[kind]
+    weights, cache = 0, 0
+    for stage in range(layout.pp):
+        seat = Seat(layout, tp_rank=0, stage=stage)  # rank 0 of a row has the largest share
+        outline = Outline(seat, dtype, form=NARROW.get(kind))
+        decoder = build(config, outline, Shard(seat, None, WHOLE, torch.device("meta")), TorchKernels(dtype), 0)
+        weights = max(weights, outline.bytes_held)
+        cache = max(cache, sum(shape.bytes_per_token(dtype) for shape in decoder.cache_shapes().values()))
+    return weights, cache
 
 
 def _activation_bytes(config: PreTrainedConfig, layout: Layout, demand: Demand, dtype: torch.dtype) -> int:

@@ -5,13 +5,17 @@ code then outlines it (shapes and bytes, for checks and plans) or loads it (this
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 
 from seodang.runtime.checkpoint import BadCheckpoint, Checkpoint, TensorEntry
-from seodang.runtime.kernels.weight import Int8, Weight
+from seodang.runtime.kernels.weight import Int4, Int8, Narrow, Weight
+from seodang.runtime.layout import refuse_parted_groups
 from seodang.runtime.reading import Box, LoadMeter, Report, ShardFiles, box_bytes, volume
 from seodang.worker.messages import Layout
+
+Form: TypeAlias = type[Int8] | type[Int4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,11 @@ class Seat:
 class Source(ABC):
     """Gives a model its weights, cut for one seat."""
 
-    def __init__(self, seat: Seat, dtype: torch.dtype, *, int8: bool) -> None:
+    def __init__(self, seat: Seat, dtype: torch.dtype, form: Form | None) -> None:
         self.seat = seat
         self.dtype = dtype
-        self.int8 = int8
-        """Whether the layers' matrices become int8; the rest has ``dtype``."""
+        self.form = form
+        """What the layers' matrices become; None: ``dtype``, as all the rest."""
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint holds a tensor."""
@@ -87,7 +91,10 @@ class Source(ABC):
 
     def matrix(self, *parts: Part) -> Weight:
         """This rank's rows of all parts, in the form that this load gives its matrices."""
-        return self._int8(self.rows(*parts, dtype=torch.float32)) if self.int8 else self.rows(*parts)
+        if self.form is None:
+            return self.rows(*parts)
+        self._check_groups(parts, self.form)
+        return self._narrow(self.rows(*parts, dtype=torch.float32), self.form)
 
     def experts(self, count: int, parts_of: Callable[[int], tuple[Part, ...]]) -> Weight:
         """The rows of each of this rank's experts, stacked: [experts, rows, columns]. Spread experts are whole."""
@@ -96,21 +103,28 @@ class Source(ABC):
         whole = self.seat.layout.ep > 1
         boxes = [self._box(part, whole=whole) for part in parts_of(mine[0])]
         shape = [sum(box[0][1] - box[0][0] for box in boxes), boxes[0][1][1] - boxes[0][1][0]]
-        if not self.int8:
+        if self.form is None:
             out = self._allocate([len(mine), *shape], self.dtype)
             for place, expert in enumerate(mine):
                 self._fill_rows(out[place], parts_of(expert), boxes)
             return out
         wide = self._allocate(shape, torch.float32)
-        stack = Int8.empty([len(mine), *shape], wide.device)
+        if not whole:
+            self._check_groups(parts_of(mine[0]), self.form)
+        stack = self.form.empty([len(mine), *shape], wide.device)
         for place, expert in enumerate(mine):
             self._fill_rows(wide, parts_of(expert), boxes)
-            one = self._int8(wide)
+            one = self._narrow(wide, self.form)
             stack.values[place], stack.scales[place] = one.values, one.scales
         return stack
 
-    def _int8(self, wide: torch.Tensor) -> Int8:
-        return Int8.of(wide)
+    def _narrow(self, wide: torch.Tensor, form: Form) -> Narrow:
+        return form.of(wide)
+
+    def _check_groups(self, parts: tuple[Part, ...], form: Form) -> None:
+        for part in parts:
+            if part.split == len(part.shape) - 1:
+                refuse_parted_groups(part.name, part.shape[-1], self.seat.layout.tp, form.group)
 
     def _box(self, part: Part, *, whole: bool = False) -> Box:
         box = [(0, size) for size in part.shape]
@@ -138,9 +152,9 @@ class Outline(Source):
     """Counts instead of reading: checks names and shapes against a checkpoint, if there is one."""
 
     def __init__(
-        self, seat: Seat, dtype: torch.dtype, checkpoint: Checkpoint | None = None, *, int8: bool = False
+        self, seat: Seat, dtype: torch.dtype, checkpoint: Checkpoint | None = None, *, form: Form | None = None
     ) -> None:
-        super().__init__(seat, dtype, int8=int8)
+        super().__init__(seat, dtype, form)
         self.taken: set[str] = set()
         self.parameters = 0
         """Elements on this rank."""
@@ -179,9 +193,9 @@ class Outline(Source):
             )
         self.bytes_to_read += box_bytes(entry, box)
 
-    def _int8(self, wide: torch.Tensor) -> Int8:
-        narrow = Int8.empty(list(wide.shape), wide.device)
-        self.bytes_held += narrow.values.nbytes + narrow.scales.nbytes - wide.nbytes
+    def _narrow(self, wide: torch.Tensor, form: Form) -> Narrow:
+        narrow = form.empty(list(wide.shape), wide.device)
+        self.bytes_held += narrow.nbytes - wide.nbytes
         return narrow
 
     def check_leftover(self, ignored: Callable[[str], bool]) -> None:
@@ -202,7 +216,7 @@ class Disk(Source):
     def __init__(
         self, outline: Outline, checkpoint: Checkpoint, files: ShardFiles, device: torch.device, report: Report
     ) -> None:
-        super().__init__(outline.seat, outline.dtype, int8=outline.int8)
+        super().__init__(outline.seat, outline.dtype, outline.form)
         self.meter = LoadMeter(report, outline.bytes_to_read)
         self._entries = checkpoint.tensors
         self._files = files

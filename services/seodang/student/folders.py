@@ -8,7 +8,7 @@ from typing import Any
 from seodang.base.errors import InvalidInput, NotFound, PermissionDenied
 from seodang.worker.messages import DType
 
-_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
+_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8, "int4": 5}
 
 
 class ModelRoots:
@@ -59,7 +59,13 @@ def weight_bytes(folder: Path, dtype: DType) -> int:
     stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     config = _config(folder)
     stored_dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
-    return stored * _BYTES[dtype] // _BYTES.get(stored_dtype, _BYTES[dtype])
+    stored_bits, bits = _BITS.get(stored_dtype, _BITS[dtype]), _BITS[dtype]
+    numbers = stored * 8 // stored_bits
+    ends = int(config.get("vocab_size", 0)) * int(config.get("hidden_size", 0))
+    if not config.get("tie_word_embeddings"):
+        ends *= 2
+    wider = min(ends, numbers) * max(_BITS["bfloat16"] - bits, 0)  # embedding and head are never narrower than this
+    return (numbers * bits + wider) // 8
 
 
 def _config(folder: Path) -> dict[str, Any]:

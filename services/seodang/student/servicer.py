@@ -22,7 +22,7 @@ from seodang.worker.messages import DType
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 
 SERVICE: Final = placement_pb2.DESCRIPTOR.services_by_name["PlacementService"].full_name
-DTYPES: Final[dict[str, DType]] = {"float32": "float32", "bfloat16": "bfloat16", "int8": "int8"}
+DTYPES: Final[dict[str, DType]] = {"float32": "float32", "bfloat16": "bfloat16", "int8": "int8", "int4": "int4"}
 
 
 class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -12,7 +12,7 @@ from seodang.base.settings import Settings, settings_config
 from seodang.inference import ModelName
 from seodang.rpc import ServerConfig
 from seodang.worker import HostSettings
-from seodang.worker.messages import ExternalServer, LoadOptions
+from seodang.worker.messages import DType, ExternalServer, LoadOptions
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -53,7 +53,7 @@ class StudentSettings(Settings):
     """Where downloaded versions are kept."""
     memory_bytes: Count = 2 * 2**30
     """Weights and caches of all students together."""
-    dtype: Literal["float32", "bfloat16", "int8"] = "float32"
+    dtype: DType = "float32"
     """Of students whose load does not name one."""
     max_batch: Count = 16
     """Sequences of one student that decode together."""

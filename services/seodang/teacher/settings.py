@@ -10,7 +10,7 @@ from seodang.base.errors import InvalidInput
 from seodang.base.settings import Settings, settings_config
 from seodang.rpc import ServerConfig
 from seodang.worker import HostSettings
-from seodang.worker.messages import Draft, ExternalServer, Layout, LoadOptions
+from seodang.worker.messages import Draft, DType, ExternalServer, Layout, LoadOptions
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -35,7 +35,7 @@ class TeacherSettings(Settings):
     """Expert parallel degree: 1, or the same as tp."""
     pp: Count = 1
     """Pipeline parallel degree."""
-    dtype: Literal["float32", "bfloat16", "int8"] = "float32"
+    dtype: DType = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
     max_batch: Count = 32
     """Sequences that decode together."""
@@ -53,7 +53,7 @@ class TeacherSettings(Settings):
     draft_folder: Path | None = None
     """A checkpoint with the same tokenizer, such as a student of this model, that drafts for it: the same answers,
     sooner (docs/decisions/0015-speculation-changes-no-token.md)."""
-    draft_dtype: Literal["float32", "bfloat16", "int8"] = "float32"
+    draft_dtype: DType = "float32"
     draft_depth: Count = 4
     """Tokens that it drafts at most; fewer, or none, where that is faster."""
 

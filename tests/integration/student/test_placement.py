@@ -95,6 +95,12 @@ def test_another_model_needs_replace_to_take_a_name(place: Place) -> None:
     assert replaced.model.dtype == "bfloat16"
 
 
+def test_a_narrower_dtype_takes_less_memory(place: Place) -> None:
+    taken = {dtype: place.ready("models/one", dtype=dtype, replace=True) for dtype in ("bfloat16", "int8", "int4")}
+    assert [resident.model.dtype for resident in taken.values()] == list(taken)
+    assert taken["int4"].memory_bytes < taken["int8"].memory_bytes < taken["bfloat16"].memory_bytes
+
+
 def test_a_replaced_model_finishes_its_streams(place: Place) -> None:
     place.ready("models/one")
     stream = begun(place.client, "models/one")
@@ -235,7 +241,7 @@ REFUSED: dict[str, tuple[placement_pb2.LoadModelRequest, type[Exception]]] = {
     "no folder": (placement_pb2.LoadModelRequest(name="models/one", folder=""), InvalidInput),
     "no such folder": (placement_pb2.LoadModelRequest(name="models/one", folder="nobody"), NotFound),
     "no version": (placement_pb2.LoadModelRequest(name="models/one", version="models/one"), InvalidInput),
-    "dtype": (placement_pb2.LoadModelRequest(name="models/one", folder="llama", dtype="int4"), InvalidInput),
+    "dtype": (placement_pb2.LoadModelRequest(name="models/one", folder="llama", dtype="int2"), InvalidInput),
     "layout": (
         placement_pb2.LoadModelRequest(
             name="models/one", folder="llama", layout=model_pb2.Layout(tensor_parallel=2)

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import pytest_asyncio
 import torch
+from msgspec import structs
+from tests.tiny_checkpoints import build
 from tests.tiny_engines import complete, completion_of, drain, engine_of, prompt_of
 
 from seodang.base.errors import InvalidInput, Unavailable
@@ -106,6 +108,27 @@ async def test_two_ranks_say_what_one_rank_says(
     assert info.weight_bytes < 0.7 * whole
     assert info.bytes_read == pytest.approx(info.weight_bytes, rel=0.02)
     await host.unload(model_id)
+
+
+@pytest.mark.parametrize("name", ["tp", "tp+ep"])
+async def test_int4_is_the_same_over_two_ranks_as_on_one(host: EngineHost, tmp_path: Path, name: str) -> None:
+    folder = build(tmp_path, "axk1", intermediate_size=128, moe_intermediate_size=64)
+    alone = engine_of(folder, dtype="int4")
+    expected = complete(alone, *(completion_of(key, prompt, NEW_TOKENS) for key, prompt in PROMPTS.items()))
+    info = await host.load(name, str(folder), options=structs.replace(options(LAYOUTS[name]), dtype="int4"))
+    got = await asyncio.gather(*(tokens_of(host, command_of(name, key)) for key in PROMPTS))
+    assert dict(zip(PROMPTS, got, strict=True)) == expected
+    assert info.dtype == "int4"
+    await host.unload(name)
+
+
+async def test_ranks_that_would_part_a_group_of_int4_refuse(host: EngineHost, folders: dict[str, Path]) -> None:
+    narrow = structs.replace(options(LAYOUTS["tp"]), dtype="int4")
+    with pytest.raises(
+        InvalidInput, match=r"tp=2 gives a rank 48 of the 96 inputs of .*; take tp of 1, 3, or dtype int8"
+    ):
+        await host.load("parted", str(folders["axk1"]), options=narrow)
+    assert host.health().state is HostState.READY
 
 
 async def test_the_head_comes_together_from_all_ranks(host: EngineHost, folders: dict[str, Path]) -> None:

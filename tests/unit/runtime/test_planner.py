@@ -11,9 +11,11 @@ from tests.tiny_engines import engine_of
 from seodang.base.errors import Unsupported
 from seodang.runtime.architecture import read_config
 from seodang.runtime.checkpoint import Checkpoint
+from seodang.runtime.loading import load_engine
 from seodang.runtime.plan_command import main, parse_bytes
 from seodang.runtime.planner import Demand, layouts, plan, recommend
-from seodang.worker.messages import Layout
+from seodang.runtime.sharding import Ranks
+from seodang.worker.messages import DType, Layout, LoadOptions
 
 TRUE_SHAPE = {
     "model_type": "axk1",
@@ -48,11 +50,32 @@ def giant(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_int8_takes_half_of_bfloat16(giant: Path) -> None:
+@pytest.mark.parametrize(("dtype", "share"), [("int8", 8 / 16), ("int4", 5 / 16)])
+def test_narrow_weights_take_their_share_of_bfloat16(giant: Path, dtype: DType, share: float) -> None:
     config = read_config(Checkpoint(giant, TRUE_SHAPE, {}))
     layout = Layout(tp=16, ep=16)
-    weights = {dtype: plan(config, layout, replace(H200, dtype=dtype)).weight_bytes for dtype in ("bfloat16", "int8")}
-    assert 0.5 < weights["int8"] / weights["bfloat16"] < 0.53
+    narrow, full = (plan(config, layout, replace(H200, dtype=kind)).weight_bytes for kind in (dtype, "bfloat16"))
+    assert share < narrow / full < share + 0.03
+
+
+def test_int4_whose_groups_ranks_would_part_is_refused_with_the_numbers(giant: Path) -> None:
+    config = read_config(Checkpoint(giant, TRUE_SHAPE | {"moe_intermediate_size": 2016}, {}))
+    refusal = plan(config, Layout(tp=2), replace(H200, dtype="int4")).refusal
+    assert "tp=2 gives a rank 1008 of the 2016 inputs of model.layers.1.mlp." in refusal
+    assert "take tp of 1, 3, 7, 9, 21, 63, or dtype int8" in refusal
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+@pytest.mark.parametrize("family", ["axk1", "lfm2", "llama", "qwen3"])
+def test_planned_bytes_of_narrow_weights_are_those_that_loading_takes(
+    family: str, dtype: DType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")  # our loops keep A.X K1's expanding matrices in float32
+    folder = build(tmp_path, family)
+    planned = plan(read_config(Checkpoint.open(folder)), Layout(), Demand(memory_bytes=2**30, dtype=dtype))
+    loaded = load_engine("tiny", str(folder), LoadOptions(dtype=dtype), Ranks.alone(), lambda *_: None)[1]
+    biases = 2 * 8 * 4 if family == "axk1" else 0
+    assert planned.weight_bytes + biases == loaded.weight_bytes
 
 
 def test_the_true_model_weighs_what_is_published(giant: Path) -> None:

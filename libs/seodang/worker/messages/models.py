@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 from seodang.base.errors import InvalidInput
 from seodang.worker.messages.record import Message, Record
 
-DType: TypeAlias = Literal["float32", "bfloat16", "int8"]
-"""int8: the layers' matrices have int8 rows with a scale each, all else is bfloat16."""
+DType: TypeAlias = Literal["float32", "bfloat16", "int8", "int4"]
+"""int8: the layers' matrices have int8 rows with a scale each, all else is bfloat16; int4: they have codes of four bits
+in groups of 32 inputs with a step and a minimum each."""
 
 
 class Layout(Record, frozen=True):

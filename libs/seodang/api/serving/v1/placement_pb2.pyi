@@ -41,7 +41,7 @@ class LoadModelRequest(_message.Message):
     folder: _builtins.str
     """A transformers folder that the server can read, below one of its configured model roots."""
     dtype: _builtins.str
-    """"float32", "bfloat16" or "int8"; empty takes the server's default."""
+    """"float32", "bfloat16", "int8" or "int4"; empty takes the server's default."""
     pin: _builtins.bool
     replace: _builtins.bool
     """Replace a resident model of this name by the new one: new requests go to the new one as soon as it is ready,
