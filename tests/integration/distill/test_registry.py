@@ -119,7 +119,7 @@ async def test_a_version_says_what_made_it_and_is_signed_by_its_server(
     key = tmp_path / "trusted.pem"
     key.write_bytes(SigningKey.open(settings.state_dir / "signing-key.pem").public.pem)
     checks = {check.name: check.outcome for check in check_student(folder, key)}
-    held = dict.fromkeys(("signature", "files", "student", "tokenizer", "job"), Outcome.HOLDS)
+    held = dict.fromkeys(("signature", "files", "student", "tokenizer", "job", "fidelity"), Outcome.HOLDS)
     assert checks == held | dict.fromkeys(("record", "teacher"), Outcome.SKIPPED)
     assert (folder / "README.md").read_text().count("models/teacher") == 1
 
