@@ -170,3 +170,16 @@ class EventLog:
                 self._last_progress_s = self._clock()
             case _:
                 pass
+
+
+class Unheard(EventLog):
+    """A log of nothing, for a rank whose events another one writes already."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(os.devnull))
+
+    def write(self, event: AnyEvent) -> None:
+        """Drops it."""
+
+    def sync(self) -> None:
+        """Has nothing to make durable."""

@@ -8,7 +8,8 @@
     ├── own-tokenizer/    the students' own, copied once, if they have another
     ├── data/             the examples, frozen: train, dev and eval as JSON lines, with manifest.json
     ├── targets/          the teacher's signal: one target store a recipe
-    ├── training/         SUBJECT/step-00000050.safetensors: durable checkpoints; of on_policy also rollouts
+    ├── training/         SUBJECT/step-00000050.safetensors: durable checkpoints; of several ranks, folders;
+    │                     of on_policy also rollouts
     ├── students/         SUBJECT/: a finished student or baseline, a transformers folder
     ├── evaluation/       SUBJECT/: answers and measurements of one contestant
     ├── student           → students/student, the product
@@ -19,7 +20,8 @@
 same folder: each file above appears whole (written beside, synced, renamed) and what is there is not made again.
 
 Exit status 0: result.json is there. 1: fault.json says why, and whether starting again may help. Anything else: the
-process died, start it again. It handles no signals: to stop it is to kill it.
+process died, start it again. It handles no signals: to stop it is to kill it. A job of several ranks is done by as many
+processes, which end with the one that started them (launching.py).
 """
 
 import contextlib

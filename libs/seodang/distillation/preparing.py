@@ -15,11 +15,16 @@ from seodang.distillation.report import Report
 from seodang.distillation.spec import AdapterShape, DatasetSource, JobSpec
 from seodang.distillation.teacher import TeacherConnection
 from seodang.distillation.tokenizer_files import copy_tokenizer, tokenizer_sha256, vocabulary_of
-from seodang.distillation.training import context_limit
+from seodang.distillation.training import ALONE, Group, context_limit
 
 
 def prepare(
-    folder: JobFolder, spec: JobSpec, teachers: Sequence[TeacherConnection], report: Report, device: torch.device
+    folder: JobFolder,
+    spec: JobSpec,
+    teachers: Sequence[TeacherConnection],
+    report: Report,
+    device: torch.device,
+    group: Group = ALONE,
 ) -> Room:
     """What every recipe works with.
 
@@ -41,9 +46,8 @@ def prepare(
         freeze(folder.data, _gathered(folder, spec, teachers[0], shared), shared, student)
     data = open_frozen(folder.data, teacher.sha256, "" if student is None else student.sha256)
     tokenizer = (student or teacher).tokenizer
-    return Room(
-        folder, spec, data, tokenizer, teachers, report, device, base.vocabulary_size if base else vocabulary_size, base
-    )
+    width = base.vocabulary_size if base else vocabulary_size
+    return Room(folder, spec, data, tokenizer, teachers, report, device, width, base, group)
 
 
 def _gathered(folder: JobFolder, spec: JobSpec, teacher: TeacherConnection, reader: Reader) -> Gathered:

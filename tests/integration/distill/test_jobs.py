@@ -190,7 +190,7 @@ async def test_a_bad_spec_is_refused_by_the_path_of_its_field(
 @pytest.mark.parametrize(
     ("word", "change"),
     [
-        ("ranks=2", {"budget": job_pb2.Budget(ranks=2)}),
+        ("ranks=2", {"budget": job_pb2.Budget(ranks=2), "recipe": Recipe(kind=Recipe.KIND_ONLINE)}),
     ],
 )
 async def test_what_this_version_lacks_is_refused_before_the_job_exists(

@@ -88,12 +88,23 @@ def test_contradictions_are_refused_by_name(change: dict[str, object], words: st
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"budget": Budget(ranks=2)}, "ranks=2"),
+        ({"budget": Budget(ranks=2), "recipe": Recipe(kind="online")}, "ranks=2: the recipe of 'student', online"),
+        (
+            {
+                "budget": Budget(ranks=2),
+                "baselines": (Baseline(name="own", recipe=Recipe(kind="on_policy", divergence="reverse_kl")),),
+            },
+            "ranks=2: the recipe of 'own', on_policy",
+        ),
     ],
 )
 def test_what_this_version_does_not_have_is_told_at_once(change: dict[str, object], words: str) -> None:
     with pytest.raises(Unsupported, match=words):
         resolve(msgspec.structs.replace(SPEC, **change))
+
+
+def test_what_learns_from_the_store_may_have_ranks() -> None:
+    assert resolve(msgspec.structs.replace(SPEC, budget=Budget(ranks=8))).budget.ranks == 8
 
 
 def test_reverse_kl_from_a_store_of_hidden_states_is_fine() -> None:
