@@ -24,7 +24,7 @@ class Memory(Source):
     """Copies each tensor from a mapping of names."""
 
     def __init__(self, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, device: torch.device) -> None:
-        super().__init__(Seat(Layout()), dtype, int8=False)
+        super().__init__(Seat(Layout()), dtype, form=None)
         self._tensors = tensors
         self._device = device
 
