@@ -16,6 +16,8 @@ FEW_TOKENS: Final = 32
 """Up to here the weights' way to the processor is the limit, and our loops follow it more closely than a large GEMM."""
 FEW_TOKENS_OF_BFLOAT16: Final = 7
 """The same for bfloat16 weights where the processor multiplies them as they are: then the limit is reached later."""
+FEW_TOKENS_OF_NARROW: Final = 96
+"""The same for int8 and int4 there, which become bfloat16 first: that must be worth its time."""
 
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
 
@@ -32,7 +34,9 @@ class NativeKernels:
         """Weights that torch multiplies faster than our loops do with more tokens than this."""
         if bfloat16:
             self._few_tokens[torch.bfloat16] = FEW_TOKENS_OF_BFLOAT16
-        self._torch = TorchKernels(torch.float32)
+            self._few_tokens[torch.int8] = self._few_tokens[torch.uint8] = FEW_TOKENS_OF_NARROW
+        self._torch = TorchKernels(torch.float32, self._wide)
+        self._widen = _bind(library, "widen", *[_POINTER] * 3, *[_LONG] * 2)
         self._linear = _bind(library, "linear", *[_POINTER] * 4, _INT, *[_LONG] * 3)
         self._gated = _bind(library, "gated", *[_POINTER] * 7, _INT, *[_LONG] * 3)
         self._experts = _bind(library, "experts", *[_POINTER] * 11, _INT, *[_LONG] * 6)
@@ -45,8 +49,8 @@ class NativeKernels:
     def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
         """[T, N]"""
         tokens, inputs = x_TK.shape
-        if isinstance(weight_NK, torch.Tensor) and self._prefers_torch(tokens, weight_NK):
-            return self._torch.linear(x_TK.to(weight_NK.dtype), weight_NK).float()
+        if self._prefers_torch(tokens, weight_NK):
+            return self._torch.linear(x_TK.to(_product_dtype(weight_NK)), weight_NK).float()
         assert x_TK.dtype is torch.float32
         x_TK, outputs = x_TK.contiguous(), weight_NK.shape[0]
         out = torch.empty(tokens, outputs)
@@ -78,8 +82,8 @@ class NativeKernels:
     def gated(self, x_TH: torch.Tensor, gate_up_IH: Weight, down_HI: Weight) -> torch.Tensor:
         """down(silu(gate(x)) * up(x))"""
         tokens, hidden = x_TH.shape
-        if isinstance(down_HI, torch.Tensor) and self._prefers_torch(tokens, down_HI):
-            return self._torch.gated(x_TH.to(down_HI.dtype), gate_up_IH, down_HI).float()
+        if self._prefers_torch(tokens, down_HI):
+            return self._torch.gated(x_TH.to(_product_dtype(down_HI)), gate_up_IH, down_HI).float()
         assert x_TH.dtype is torch.float32
         x_TH, width = x_TH.contiguous(), down_HI.shape[1]
         out, inner = torch.empty(tokens, hidden), torch.empty(tokens, 2 * width)
@@ -101,8 +105,8 @@ class NativeKernels:
         count, _, width = down_EHI.shape
         pairs = ids_Tk.numel()
         of_each = min(tokens, pairs // count)  # were they spread evenly
-        if isinstance(down_EHI, torch.Tensor) and self._prefers_torch(of_each, down_EHI):
-            x_TH = x_TH.to(down_EHI.dtype)
+        if self._prefers_torch(of_each, down_EHI):
+            x_TH = x_TH.to(_product_dtype(down_EHI))
             return self._torch.experts(x_TH, ids_Tk, weights_Tk, gate_up_EIH, down_EHI, first).float()
         assert (x_TH.dtype, ids_Tk.dtype, weights_Tk.dtype) == (torch.float32, torch.int64, torch.float32)
         x_TH, ids_Tk, weights_Tk = x_TH.contiguous(), ids_Tk.contiguous(), weights_Tk.contiguous()
@@ -137,8 +141,16 @@ class NativeKernels:
         )
         return out
 
-    def _prefers_torch(self, tokens: int, weight: torch.Tensor) -> bool:
-        return tokens > self._few_tokens.get(weight.dtype, tokens)
+    def _prefers_torch(self, tokens: int, weight: Weight) -> bool:
+        held = weight.dtype if isinstance(weight, torch.Tensor) else weight.values.dtype
+        return tokens > self._few_tokens.get(held, tokens)
+
+    def _wide(self, weight: Int4, dtype: torch.dtype) -> torch.Tensor:
+        assert dtype is torch.bfloat16
+        outputs, inputs = weight.shape
+        wide = torch.empty(outputs, inputs, dtype=dtype)
+        self._widen(wide.data_ptr(), *_pointers(weight), outputs, inputs)
+        return wide
 
 
 def _pointers(weight: Weight) -> list[int | None]:
@@ -149,6 +161,11 @@ def _pointers(weight: Weight) -> list[int | None]:
     assert weight.values.is_contiguous()
     assert weight.scales.is_contiguous()
     return [weight.values.data_ptr(), weight.scales.data_ptr()]
+
+
+def _product_dtype(weight: Weight) -> torch.dtype:
+    """In which torch multiplies it."""
+    return weight.dtype if isinstance(weight, torch.Tensor) else torch.bfloat16
 
 
 def _type(weight: Weight) -> int:

@@ -1,21 +1,32 @@
 """Every kernel in plain torch: for any device, for many tokens at once, and as the reference for the others."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 
 from seodang.runtime.attention import Group, attend
-from seodang.runtime.kernels.weight import Weight
+from seodang.runtime.kernels.weight import Int4, Int8, Weight
+
+Widen: TypeAlias = Callable[[Int4, torch.dtype], torch.Tensor]
 
 
 class TorchKernels:
     """See ``seodang.runtime.kernels.interface.Kernels``."""
 
-    def __init__(self, activations: torch.dtype) -> None:
+    def __init__(self, activations: torch.dtype, widen: Widen = lambda weight, dtype: weight.wide(dtype)) -> None:
+        """``widen`` makes a tensor of an int4 matrix."""
         self.activations = activations
+        self._widen = widen
 
     def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
         """[T, N]"""
-        return F.linear(x_TK, weight_NK if isinstance(weight_NK, torch.Tensor) else weight_NK.wide(x_TK.dtype))
+        if isinstance(weight_NK, torch.Tensor):
+            return F.linear(x_TK, weight_NK)
+        if isinstance(weight_NK, Int8):  # what int8 holds is exact in every dtype, times its scale it would not be
+            return (F.linear(x_TK, weight_NK.values.to(x_TK.dtype)) * weight_NK.scales).to(x_TK.dtype)
+        return F.linear(x_TK, self._widen(weight_NK, x_TK.dtype))
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         """Root mean square norm of the last dimension."""

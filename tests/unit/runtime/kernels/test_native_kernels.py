@@ -10,7 +10,7 @@ import torch
 
 from seodang.runtime.attention import BLOCK_TOKENS, AttentionPlan, Group
 from seodang.runtime.batch import Batch, Row
-from seodang.runtime.kernels.native_kernels import FEW_TOKENS, NativeKernels
+from seodang.runtime.kernels.native_kernels import FEW_TOKENS, FEW_TOKENS_OF_NARROW, NativeKernels
 from seodang.runtime.kernels.torch_kernels import TorchKernels
 from seodang.runtime.kernels.weight import Int4, Int8, Weight
 
@@ -60,6 +60,22 @@ def test_many_tokens_go_by_torch_where_it_is_faster(library: ctypes.CDLL, dtype:
     assert torch.equal(fast.linear(x, weight), PLAIN.linear(x.to(dtype), weight).float())
     gate_up, down = weights(2 * 12, 40, dtype=dtype), weights(40, 12, dtype=dtype)
     assert torch.equal(fast.gated(x, gate_up, down), PLAIN.gated(x.to(dtype), gate_up, down).float())
+
+
+@pytest.mark.parametrize("dtype", [Int8, Int4], ids=NAMES[2:])
+@pytest.mark.parametrize(("outputs", "inputs"), [(16, 32), (100, 257)])
+def test_many_tokens_of_narrow_weights_become_products_of_bfloat16_there(
+    library: ctypes.CDLL, dtype: Form, outputs: int, inputs: int
+) -> None:
+    fast, tokens = NativeKernels(library, bfloat16=True), FEW_TOKENS_OF_NARROW + 1
+    x, weight = torch.randn(tokens, inputs), weights(outputs, inputs, dtype=dtype)
+    assert torch.equal(fast.linear(x, weight), PLAIN.linear(x.bfloat16(), weight).float())
+    assert_near(fast.linear(x[:-1], weight), PLAIN.linear(x[:-1], wide(weight)))
+    ids, shares = torch.randint(0, 2, (2 * tokens, 2)), torch.rand(2 * tokens, 2)
+    x, gate_up = torch.randn(2 * tokens, inputs), weights(2, 2 * outputs, inputs, dtype=dtype)
+    down = weights(2, inputs, outputs, dtype=dtype)
+    expected = PLAIN.experts(x.bfloat16(), ids, shares, gate_up, down, 0).float()
+    assert torch.equal(fast.experts(x, ids, shares, gate_up, down, 0), expected)
 
 
 @pytest.mark.parametrize("tokens", [FEW_TOKENS + 1, 64, 150])
