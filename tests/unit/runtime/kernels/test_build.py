@@ -50,6 +50,15 @@ def test_other_compilers_make_other_libraries(cache: Path, monkeypatch: pytest.M
 
 
 @needs_gcc
+def test_another_header_makes_another_library(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_library()
+    (tmp_path / "weights.h").write_text("/* another one */")
+    monkeypatch.setattr("seodang.runtime.kernels.build.HEADER", tmp_path / "weights.h")
+    load_library()
+    assert len(list(cache.iterdir())) == 2
+
+
+@needs_gcc
 def test_processes_that_build_at_once_all_get_the_kernels(cache: Path) -> None:
     program = "from seodang.runtime.kernels.build import load_library; load_library().seodang_linear"
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache.parent), "OMP_NUM_THREADS": "1"}
