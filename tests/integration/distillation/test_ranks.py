@@ -24,16 +24,33 @@ def ranks_of(launcher: int) -> list[int]:
     return sorted(int(child) for child in children.split())
 
 
+def started_until(folder: JobFolder, due: Due) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """The process of a job at some moment, and those of its ranks."""
+    launcher = start(folder)
+    wait_for(lambda: due(folder) or launcher.poll() is not None, "the moment to kill", timeout_s=90)
+    return launcher, ranks_of(launcher.pid)
+
+
+def gone(processes: list[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in processes)
+
+
 def kill_rank_when(folder: JobFolder, rank: int, due: Due) -> None:
     """Kills one rank; the whole group must end by itself."""
-    launcher = start(folder)
-    wait_for(lambda: due(folder) or launcher.poll() is not None, f"the moment to kill rank {rank}", timeout_s=90)
-    victims = ranks_of(launcher.pid)
-    os.kill(victims[rank], signal.SIGKILL)
+    launcher, ranks = started_until(folder, due)
+    os.kill(ranks[rank], signal.SIGKILL)
     assert launcher.wait(timeout=30) == EXIT_FAULT
-    assert not any(Path(f"/proc/{pid}").exists() for pid in victims)
+    assert gone(ranks)
     fault = read_fault(folder.fault)
     assert (fault.reason, fault.retriable) == ("RANK_LOST", True)
+
+
+def kill_the_first_process_when(folder: JobFolder, due: Due) -> None:
+    """Kills the process that started the others, as a cancelled job's server does."""
+    launcher, ranks = started_until(folder, due)
+    launcher.kill()
+    launcher.wait()
+    wait_for(lambda: gone(ranks), "the ranks to follow", timeout_s=10)
 
 
 @pytest.mark.slow
@@ -65,6 +82,7 @@ def test_a_killed_rank_ends_the_group_and_the_student_is_the_same(tutor: Teacher
     finish(calm)
     kill_rank_when(killed, 1, steps_of("student", 6))
     kill_rank_when(killed, 0, steps_of("student", 13))
+    kill_the_first_process_when(killed, steps_of("student", 18))
     finish(killed)
     assert folder_sha256(killed.finished("student")) == folder_sha256(calm.finished("student"))
     assert curve(killed) == curve(calm)

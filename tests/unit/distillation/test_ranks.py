@@ -1,6 +1,7 @@
 """Two ranks train as one does, and a group that lost a rank goes on bit by bit the same."""
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import signal
@@ -11,24 +12,60 @@ from typing import Literal
 import msgspec
 import pytest
 import torch
-from tests.unit.distillation.test_training import BUDGET, DyingLabels, FollowedStates, lessons, student, training
+from tests.unit.distillation.test_training import (
+    BUDGET,
+    END,
+    DyingLabels,
+    FollowedStates,
+    V,
+    lessons,
+    student,
+    training,
+)
 from torch import Tensor
 from torch._C._distributed_c10d import TCPStore
 
 from seodang.distillation import CurvePoint
 from seodang.distillation.loss import Signal
 from seodang.distillation.recipes.labels import Labels
-from seodang.distillation.spec import Budget
-from seodang.distillation.training import ALONE, Batch, Group, RankLost, Student, checkpoints_of, train, whole_weights
+from seodang.distillation.spec import AdapterShape, Budget, ConfigShape
+from seodang.distillation.training import (
+    ALONE,
+    Batch,
+    Group,
+    RankLost,
+    Student,
+    build_adapted,
+    build_student,
+    checkpoints_of,
+    train,
+    whole_weights,
+)
 from seodang.distillation.training.engine import dev_loss
 from seodang.distillation.training.matching import StateMatching
 
 CPU = torch.device("cpu")
 # Its process imports what a rank needs once, and forks a rank before anything has computed.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.unit.distillation.test_ranks", "transformers.models.lfm2.modeling_lfm2"])
+MODELS = [f"transformers.models.{name}.modeling_{name}" for name in ("lfm2", "llama")]
+PROCESSES.set_forkserver_preload(["tests.unit.distillation.test_ranks", *MODELS])
 LOST = 7
 
+LLAMA = json.dumps(
+    {
+        "model_type": "llama",
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": False,
+        "bos_token_id": None,
+    }
+)
+
+Model = Literal["own family", "untied head", "adapters"]
 Lesson = Literal["labels", "one batch a step", "states"]
 
 
@@ -39,6 +76,7 @@ class Case:
     folder: Path
     budget: Budget = BUDGET
     lesson: Lesson = "labels"
+    model: Model = "own family"
     dies_at: int = -1
     """The step before which rank 1 is killed."""
 
@@ -63,10 +101,20 @@ class SharedStates(Shared, FollowedStates):
     objective = FollowedStates.objective
 
 
+def learner_of(case: Case, seed: int) -> Student:
+    match case.model:
+        case "own family":
+            return student(seed)
+        case "untied head":
+            return build_student(ConfigShape(config_json=LLAMA), V, END, 64, seed)
+        case "adapters":
+            return build_adapted(AdapterShape(base=str(case.folder.parent / "base"), alpha=16.0), END, seed)
+
+
 def taught(case: Case, group: Group = ALONE) -> tuple[list[CurvePoint], dict[str, Tensor]]:
     """The curve and the whole weights. All ranks but the first begin with other weights, which must not matter."""
     points: list[CurvePoint] = []
-    learner = student(group.rank)
+    learner = learner_of(case, group.rank)
     states = case.lesson == "states"
     given = dataclasses.replace(
         training(case.folder, points, budget=case.budget),
@@ -126,13 +174,22 @@ def losses(points: list[CurvePoint]) -> tuple[dict[int, float], dict[int, float]
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "lesson"),
-    [("adamw", "labels"), ("muon", "labels"), ("adamw", "one batch a step"), ("adamw", "states")],
+    ("optimizer", "lesson", "model"),
+    [
+        ("adamw", "labels", "own family"),
+        ("muon", "labels", "own family"),
+        ("adamw", "one batch a step", "untied head"),
+        ("adamw", "states", "own family"),
+        ("adamw", "labels", "adapters"),
+    ],
 )
-def test_two_ranks_give_the_curve_of_one(tmp_path: Path, optimizer: Literal["adamw", "muon"], lesson: Lesson) -> None:
+def test_two_ranks_give_the_curve_of_one(
+    tmp_path: Path, optimizer: Literal["adamw", "muon"], lesson: Lesson, model: Model
+) -> None:
+    student().model.save_pretrained(tmp_path / "base")
     budget = msgspec.structs.replace(BUDGET, optimizer=optimizer)
-    points, weights = taught(Case(tmp_path / "one", budget, lesson))
-    shared_points, shared_weights = taught_by_two(Case(tmp_path / "two", budget, lesson))
+    points, weights = taught(Case(tmp_path / "one", budget, lesson, model))
+    shared_points, shared_weights = taught_by_two(Case(tmp_path / "two", budget, lesson, model))
     for ours, theirs in zip(losses(shared_points), losses(points), strict=True):
         assert ours == pytest.approx(theirs, rel=2e-4)
     for name, weight in weights.items():
