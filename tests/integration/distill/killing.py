@@ -24,3 +24,8 @@ def kill_worker(state_dir: Path, job: str) -> None:
     for number, worked_on in workers(state_dir).items():
         if worked_on == job:
             os.kill(number, signal.SIGKILL)
+
+
+def kill_newest_process(state_dir: Path, job: str) -> None:
+    """Kills the process of one job that was started last: one of several ranks."""
+    os.kill(max(number for number, worked_on in workers(state_dir).items() if worked_on == job), signal.SIGKILL)

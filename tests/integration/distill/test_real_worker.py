@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
-from tests.integration.distill.killing import kill_worker
+from tests.integration.distill.killing import kill_newest_process, kill_worker
 from tests.integration.distill.requests import create, until_step, watch
 from tests.integration.distill.server_process import server_process
 from tests.serving import Serving, start_server
@@ -72,6 +72,28 @@ async def test_a_student_is_distilled_though_its_worker_is_killed_and_is_served_
         assert answer.model == jobs[-1].result.version
         student_folder = download_bundled(settings.state_dir, jobs[-1], tmp_path / "bundled")
         check_chain(student_folder, settings.state_dir / "signing-key.pem", checkpoints / "tiny", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_a_job_of_two_ranks_survives_one_that_is_killed(teacher: Serving, tmp_path: Path) -> None:
+    (tmp_path / "sums.jsonl").write_text(sums())
+    settings = DistillSettings(
+        state_dir=tmp_path / "state", teacher_address=teacher.address, data_roots=(tmp_path,),
+        worker_command=(sys.executable, "-m", "seodang.distillation"),
+    )  # fmt: skip
+    spec = sums_spec()
+    spec.budget.ranks = 2
+    async with server_process(settings, tmp_path) as server, AsyncClient(server.address) as client:
+        made = await create(client, spec)
+        await until_step(client, made.name, 1, timeout_s=300)
+        kill_newest_process(settings.state_dir, made.name)
+        jobs, points = await watch(client, made.name, timeout_s=400)
+    assert jobs[-1].state == job_pb2.JOB_STATE_SUCCEEDED, jobs[-1]
+    assert any("rank " in each.state_message for each in jobs)
+    steps = [point.step for point in points]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 30
 
 
 def download_bundled(state_dir: Path, job: job_pb2.Job, folder: Path) -> Path:
