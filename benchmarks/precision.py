@@ -31,7 +31,7 @@ NAMES: Final = ("teacher-mini", "students/assistant")
 DTYPES: Final[tuple[DType, ...]] = get_args(DType)
 EXACT: Final[DType] = "float32"
 ANSWER_TOKENS: Final = 64
-MATRIX: Final = (8192, 4096)
+MATRIX: Final = (16384, 8192)
 SUMMARY = """The bundled teacher and a bundled student with their layers' matrices in each dtype. `kl_mean_nats` and
 `kl_worst_nats` are the divergence from the model in float32, over all positions of a few texts and of the answers that
 the model in float32 gives to them; `same_first_choice` is the share of positions whose likeliest token is the same.
