@@ -1,7 +1,9 @@
 """Checkpoints of a training on several ranks: each writes its own part, by torch.distributed.checkpoint.
 
-training/SUBJECT/step-00000050/    the parts, with the names that one process's checkpoints give; state.json
-training/SUBJECT/best-00000050/    "model.*" at the best development loss, if training may stop early
+A folder appears when every part of it is there:
+
+    training/SUBJECT/step-00000050/    the parts, with the names that one process's checkpoints give; state.json
+    training/SUBJECT/best-00000050/    "model.*" at the best development loss, if training may stop early
 """
 
 import re
