@@ -9,10 +9,11 @@
 
 #include <float.h>
 #include <math.h>
+#include <omp.h>
 
 #include "weights.h"
 
-enum { CHUNK = 32, HEADS = 8, TOKEN_BLOCK = 64 }; /* what one thread takes at a time */
+enum { AHEAD = 8, CHUNK = 32, HEADS = 8, TOKEN_BLOCK = 64 }; /* what one thread takes at a time */
 enum { MANY_TOKENS = 12, WIDE = 16384 };
 #define PARALLEL_WORK 65536 /* multiply-adds below which threads cost more than they save */
 
@@ -336,12 +337,19 @@ INLINE long cell(const Cells *cells, long c) {
     return ((long)cells->table[c / BLOCK] * BLOCK + c % BLOCK) * cells->stride + cells->offset;
 }
 
+/* Cells of one head lie a slot apart, further than the processor looks ahead by itself. */
+INLINE void fetch(const Cells *cells, long c, long count, int type) {
+    const char *from = skip(cells->pool, cell(cells, c), type), *end = skip(from, count, type);
+    for (; from < end; from += 64) __builtin_prefetch(from);
+}
+
 /* out[h, d] = sum over slots of shares[h, c] * value[c, d], for a tile of heads and vectors of d */
 INLINE void mix_tile(float *out, const float *shares, const Cells *values, long length, long V, long C, int type,
                      const int heads, const int vectors) {
     floats sums[4][4] = {0};
     for (long c = 0; c < length; c++) {
         long at = cell(values, c);
+        if (c + AHEAD < length) fetch(values, c + AHEAD, vectors * LANES, type);
         UNROLL for (int v = 0; v < vectors; v++) {
             floats value = load(values->pool, at + v * LANES, type);
             UNROLL for (int h = 0; h < heads; h++) sums[h][v] += shares[h * C + c] * value;
@@ -371,6 +379,7 @@ INLINE void attend(float *out, float *scores, const float *query, Cells keys, Ce
                    long D, long V, long C, float scale, int type) {
     for (long c = 0; c < length; c += BLOCK) {
         const void *block = skip(keys.pool, cell(&keys, c), type);
+        for (long next = c + BLOCK; next < least(c + 2 * BLOCK, length); next++) fetch(&keys, next, D, type);
         Product p = {scores + c, query, block, C, D, keys.stride, heads, D, NULL, type, NULL};
         multiply_block(&p, 0, least(BLOCK, length - c));
     }
@@ -394,9 +403,11 @@ INLINE void attend(float *out, float *scores, const float *query, Cells keys, Ce
 void seodang_attention(float *out, float *scratch, const float *query, const void *key, const void *value, int type,
                        long value_size, const int *table, const int *lengths, long R, long key_heads, long heads,
                        long D, long V, long C, float scale) {
-    long parts = (heads + HEADS - 1) / HEADS;
-#pragma omp parallel for schedule(dynamic) if (R * key_heads * heads * C * (D + V) > PARALLEL_WORK)
-    for (long unit = 0; unit < R * key_heads * parts; unit++) {
+    long parts = (heads + HEADS - 1) / HEADS, units = R * key_heads * parts;
+    /* The key heads of a slot lie side by side: a thread takes all of a row where there are rows enough for everyone. */
+    long share = least(key_heads * parts, units / (4L * omp_get_max_threads())), run = share > 1 ? share : 1;
+#pragma omp parallel for schedule(dynamic, run) if (R * key_heads * heads * C * (D + V) > PARALLEL_WORK)
+    for (long unit = 0; unit < units; unit++) {
         long part = unit % parts, key_head = unit / parts % key_heads, row = unit / parts / key_heads;
         long first = (row * key_heads + key_head) * heads + part * HEADS, count = least(HEADS, heads - part * HEADS);
         const int *blocks = table + row * (C / BLOCK);
