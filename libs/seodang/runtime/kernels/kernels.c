@@ -346,7 +346,7 @@ INLINE void fetch(const Cells *cells, long c, long count, int type) {
 /* out[h, d] = sum over slots of shares[h, c] * value[c, d], for a tile of heads and vectors of d */
 INLINE void mix_tile(float *out, const float *shares, const Cells *values, long length, long V, long C, int type,
                      const int heads, const int vectors) {
-    floats sums[4][4] = {0};
+    floats sums[4][8] = {0};
     for (long c = 0; c < length; c++) {
         long at = cell(values, c);
         if (c + AHEAD < length) fetch(values, c + AHEAD, vectors * LANES, type);
@@ -361,6 +361,9 @@ INLINE void mix_tile(float *out, const float *shares, const Cells *values, long 
 
 INLINE void mix(float *out, const float *shares, Cells values, long length, long V, long C, int type, const int heads) {
     long d = 0;
+    if (LANES == 16 && heads <= 2) /* as many sums as registers hold */
+        for (; d + 8 * LANES <= V; d += 8 * LANES, values.offset += 8 * LANES)
+            mix_tile(out + d, shares, &values, length, V, C, type, heads, 8);
     for (; d + 4 * LANES <= V; d += 4 * LANES, values.offset += 4 * LANES)
         mix_tile(out + d, shares, &values, length, V, C, type, heads, 4);
     for (; d + LANES <= V; d += LANES, values.offset += LANES)
