@@ -49,6 +49,7 @@ CPU = torch.device("cpu")
 PROCESSES = multiprocessing.get_context("forkserver")
 MODELS = [f"transformers.models.{name}.modeling_{name}" for name in ("lfm2", "llama")]
 PROCESSES.set_forkserver_preload(["tests.unit.distillation.test_ranks", *MODELS])
+pytestmark = pytest.mark.timeout(300)
 LOST = 7
 
 LLAMA = json.dumps(
@@ -155,7 +156,7 @@ def on_two_ranks(case: Case) -> tuple[list[int | None], Path]:
     for process in ranks:
         process.start()
     for process in ranks:
-        process.join(timeout=60)
+        process.join(timeout=200)
     return [process.exitcode for process in ranks], result
 
 
