@@ -197,7 +197,7 @@ def test_two_ranks_give_the_curve_of_one(
         torch.testing.assert_close(shared_weights[name], weight, rtol=0.02, atol=2e-3)
 
 
-@pytest.mark.parametrize(("optimizer", "dies_at"), [("adamw", 1), ("adamw", 13), ("muon", 8)])
+@pytest.mark.parametrize(("optimizer", "dies_at"), [("adamw", 13), ("muon", 8)])
 def test_a_group_that_lost_a_rank_goes_on_bit_by_bit_the_same(
     tmp_path: Path, optimizer: Literal["adamw", "muon"], dies_at: int
 ) -> None:
