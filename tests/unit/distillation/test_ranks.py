@@ -5,9 +5,12 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
+from unittest import mock
 
 import msgspec
 import pytest
@@ -153,8 +156,10 @@ def on_two_ranks(case: Case) -> tuple[list[int | None], Path]:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     result = case.folder.with_suffix(".pt")
     ranks = [PROCESSES.Process(target=be_a_rank, args=(rank, store.port, case, result)) for rank in range(2)]
-    for process in ranks:
-        process.start()
+    # A console page that another test ran may stand for the main program, which every new process would run again.
+    with mock.patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):
+        for process in ranks:
+            process.start()
     for process in ranks:
         process.join(timeout=200)
     return [process.exitcode for process in ranks], result
