@@ -48,20 +48,21 @@ class Drafter:
     def __init__(self, executor: Executor, vocab_size: int, step_tokens: int) -> None:
         self._executor = executor
         self._vocabulary = slice(0, min(executor.vocab_size, vocab_size))
+        self._context_tokens: int = executor.config.max_position_embeddings
         self._step_tokens = step_tokens
         self._pool = BlockPool(executor.cache.blocks)
         self._trails: dict[Completion, _Trail] = {}
 
     @property
-    def free_blocks(self) -> int:
-        """Blocks that no completion holds."""
-        return self._pool.available
+    def held_blocks(self) -> int:
+        """Blocks that completions hold."""
+        return self._pool.capacity - self._pool.available
 
     def guess(self, depths: Mapping[Completion, int]) -> bool:
         """Set ``draft`` of each completion to at most so many guesses; whether it had only the last step to catch up.
 
-        A completion that is far ahead is followed first, over several calls; one that the cache has no room for gets
-        no guess.
+        A completion that is far ahead is followed first, over several calls; one that the cache has no room for, or
+        that is longer than the model can read, gets no guess.
         """
         behind = self._catch_up(depths)
         going = [completion for completion in depths if completion.draft]
@@ -98,7 +99,7 @@ class Drafter:
 
     def _has_room(self, trail: _Trail, tokens: int) -> bool:
         needed = (tokens - 1) // BLOCK_TOKENS + 1 - len(trail.blocks)
-        if needed > self._pool.available:
+        if needed > self._pool.available or tokens > self._context_tokens:
             return False
         trail.blocks.extend(self._pool.take() for _ in range(needed))
         return True

@@ -1,6 +1,7 @@
 """A model that somebody else holds, served where it is: its weights as they are now, without a checkpoint."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 import torch
@@ -11,6 +12,7 @@ from seodang.runtime.checkpoint import TensorEntry
 from seodang.runtime.decoder import own_family
 from seodang.runtime.executor import Executor
 from seodang.runtime.kernels.choice import choose_kernels
+from seodang.runtime.kernels.interface import Kernels
 from seodang.runtime.reading import Box
 from seodang.runtime.sharding import Ranks
 from seodang.runtime.weights import Part, Seat, Source
@@ -62,8 +64,14 @@ def executor_in_memory(
     assert family is not None, f"{config.model_type} cannot be run here: ask can_run first"
     example = next(iter(tensors.values()))
     ranks = Ranks.alone(example.device.type)
-    kernels, part = choose_kernels(ranks, example.dtype), ranks.part(Layout())
+    kernels, part = _kernels(example.device.type, example.dtype), ranks.part(Layout())
     decoder = family[1](config, Memory(tensors, example.dtype, example.device), part, kernels, positions)
     per_token = sum(shape.bytes_per_token(example.dtype) for shape in decoder.cache_shapes().values())
     blocks = -(-cache_tokens // BLOCK_TOKENS) + 1
     return Executor(decoder, config, part, kernels, example.dtype, blocks * BLOCK_TOKENS * per_token)
+
+
+@cache
+def _kernels(device: str, dtype: torch.dtype) -> Kernels:
+    """Chosen once: a student that is being trained is served anew at every step, and choosing asks the compiler."""
+    return choose_kernels(Ranks.alone(device), dtype)

@@ -87,6 +87,8 @@ class TeacherSettings(Settings):
 
     def _draft(self) -> Draft | None:
         if self.draft_folder is None:
+            if self.model_fields_set & {"draft_dtype", "draft_depth"}:
+                raise InvalidInput("draft_dtype and draft_depth are of a draft model: set draft_folder too")
             return None
         return Draft(folder=str(self.draft_folder), dtype=self.draft_dtype, depth=self.draft_depth)
 

@@ -209,7 +209,9 @@ async def test_any_causal_model_that_transformers_builds_is_a_shape(client: Asyn
     request = distill_pb2.CreateJobRequest(
         spec=job_spec(shape=job_pb2.StudentShape(config_json=config)), validate_only=True
     )
-    await client.distillation.CreateJob(request, timeout=180)
+    made = await client.distillation.CreateJob(request, timeout=180)
+    assert made.job.spec.shape.config_json == config
+    assert not (await page(client)).jobs
 
 
 @pytest.mark.timeout(240)

@@ -1,5 +1,6 @@
 """A draft model makes completions come sooner, and changes nothing else."""
 
+import json
 import random
 import shutil
 from collections import Counter
@@ -70,11 +71,8 @@ def second_tokens(events: Iterable[Event]) -> Iterator[TokenDelta]:
 
 def assert_no_block_leaks(engine: Engine) -> None:
     assert engine.speculation is not None
-    for pool, cache in (
-        (engine.scheduler.pool, engine.executor.cache),
-        (engine.speculation.drafter._pool, engine.speculation.drafter._executor.cache),
-    ):
-        assert pool.available == cache.blocks - 1
+    assert engine.scheduler.pool.available == engine.executor.cache.blocks - 1
+    assert engine.speculation.drafter.held_blocks == 0
 
 
 @pytest.mark.parametrize("depths", [(DEPTH,), (0, 2, DEPTH)])
@@ -157,6 +155,24 @@ def test_a_draft_cache_that_is_too_small_drafts_for_fewer(folder: Path, near: Pa
     engine = engine_of(folder, draft=Draft(folder=str(near), depth=DEPTH, cache_bytes=2**17))
     assert complete(engine, *commands("")) == expected
     assert_no_block_leaks(engine)
+
+
+def test_a_draft_that_reads_less_drafts_for_the_shorter_ones(folder: Path, near: Path, tmp_path: Path) -> None:
+    """It has places for 32 tokens; some prompts alone are longer."""
+    short = tmp_path / "short"
+    shutil.copytree(near, short)
+    config = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 32}))
+    expected = complete(engine_of(folder), *commands(""))
+    engine = speculating(folder, short)
+    assert complete(engine, *commands("")) == expected
+    assert_no_block_leaks(engine)
+
+
+def test_layers_of_transformers_check_guesses_too(axk1_folder: Path) -> None:
+    own = {"implementation": "transformers"}
+    expected = complete(engine_of(axk1_folder, **own), *commands(""))
+    assert complete(speculating(axk1_folder, axk1_folder, **own), *commands("")) == expected
 
 
 def test_sampled_tokens_follow_the_served_model_and_not_the_draft(axk1_folder: Path, tmp_path: Path) -> None:

@@ -281,6 +281,7 @@ REFUSED_AT_THE_START: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "no address": ({}, {"ENGINE_URL": "10.0.0.5:8000"}, "give an address such as"),
     "ranks": ({}, {"TP": "2"}, "for our own engine"),
     "a drafter": ({}, {"DRAFT_FOLDER": "models/small"}, "for our own engine"),
+    "a depth for nobody": ({}, {"ENGINE_URL": "", "DRAFT_DEPTH": "2"}, "set draft_folder too"),
     "a key for nobody": ({}, {"ENGINE_URL": "", "ENGINE_API_KEY": "s3cr3t"}, "set engine_url too"),
 }  # fmt: skip
 
