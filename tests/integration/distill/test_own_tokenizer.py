@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 from tests import tiny_tokenizers
+from tests.integration.distill.promoted import ask_promoted
 from tests.integration.distill.requests import create, watch
 from tests.integration.distill.server_process import server_process
-from tests.integration.distill.test_real_worker import sums, verify
-from tests.serving import Serving, start_server
+from tests.integration.distill.test_real_worker import check_chain, sums
+from tests.serving import Serving
 
 from seodang.api.distill.v1 import job_pb2
-from seodang.api.inference.v1 import generate_pb2, inference_pb2
 from seodang.api.registry.v1 import registry_pb2
-from seodang.client import AsyncClient, chat, complete_async
+from seodang.client import AsyncClient
 from seodang.distill.settings import DistillSettings
 from seodang.distillation.spec import DenseShape
 from seodang.distillation.tokenizer_files import tokenizer_sha256
 from seodang.distillation.training import build_student
-from seodang.provenance import SigningKey, read_provenance
+from seodang.provenance import read_provenance
 
 
 def model_from_elsewhere(folder: Path) -> Path:
@@ -82,22 +82,10 @@ async def test_adapters_on_a_model_from_elsewhere_are_distilled_published_verifi
         assert jobs[-1].state == job_pb2.JOB_STATE_SUCCEEDED, jobs[-1]
         assert not jobs[-1].result.measurements[1].HasField("forward_kl")
         published = await next_generation(server.address, spec, jobs[-1].result.version)
-        (tmp_path / "no-students").mkdir()
-        with start_server(
-            "student", tmp_path / "student", registry_address=server.address, model_roots=tmp_path / "no-students",
-            state_dir=tmp_path / "student" / "state", cache_bytes=8 * 2**20,
-        ) as student:  # fmt: skip
-            async with AsyncClient(student.address) as client:
-                request = generate_pb2.GenerateRequest(
-                    model="models/sums@production", prompt=chat([("user", "1 + 1")]), max_new_tokens=4
-                )
-                answer = await complete_async(client, request)
-                served = await client.inference.GetModel(inference_pb2.GetModelRequest(name=answer.model))
-        assert answer.model == jobs[-1].result.version
-        assert served.model.tokenizer_sha256 == tokenizer_sha256(elsewhere)
+        served = await ask_promoted("models/sums@production", server.address, tmp_path)
+        assert served.name == jobs[-1].result.version
+        assert served.tokenizer_sha256 == tokenizer_sha256(elsewhere)
     folder = shutil.copytree(published, tmp_path / "bundled")
     (folder / "record.json").write_text(json_format.MessageToJson(jobs[-1]))
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
-    key = tmp_path / "trusted.pem"
-    key.write_bytes(SigningKey.open(settings.state_dir / "signing-key.pem").public.pem)
-    assert verify(folder, key, checkpoints / "tiny") == {}
+    check_chain(folder, settings.state_dir / "signing-key.pem", checkpoints / "tiny", tmp_path)

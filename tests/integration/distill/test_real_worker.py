@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 from tests.integration.distill.killing import kill_newest_process, kill_worker
+from tests.integration.distill.promoted import ask_promoted
 from tests.integration.distill.requests import create, until_step, watch
 from tests.integration.distill.server_process import server_process
-from tests.serving import Serving, start_server
+from tests.serving import Serving
 
 from seodang.api.distill.v1 import job_pb2
-from seodang.api.inference.v1 import generate_pb2
-from seodang.client import AsyncClient, chat, complete_async
+from seodang.client import AsyncClient
 from seodang.distill.settings import DistillSettings
 from seodang.provenance import SigningKey
 
@@ -59,17 +59,8 @@ async def test_a_student_is_distilled_though_its_worker_is_killed_and_is_served_
         assert steps == sorted(set(steps))
         assert steps[-1] == 30
         assert {each.subject for each in jobs[-1].result.measurements} == {"teacher", "student"}
-        (tmp_path / "no-students").mkdir()
-        with start_server(
-            "student", tmp_path / "student", registry_address=server.address, model_roots=tmp_path / "no-students",
-            state_dir=tmp_path / "student" / "state", cache_bytes=8 * 2**20,
-        ) as student:  # fmt: skip
-            async with AsyncClient(student.address) as client:
-                request = generate_pb2.GenerateRequest(
-                    model="models/sums@production", prompt=chat([("user", "1 + 1")]), max_new_tokens=4
-                )
-                answer = await complete_async(client, request)
-        assert answer.model == jobs[-1].result.version
+        served = await ask_promoted("models/sums@production", server.address, tmp_path)
+        assert served.name == jobs[-1].result.version
         student_folder = download_bundled(settings.state_dir, jobs[-1], tmp_path / "bundled")
         check_chain(student_folder, settings.state_dir / "signing-key.pem", checkpoints / "tiny", tmp_path)
 
