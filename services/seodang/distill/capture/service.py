@@ -148,8 +148,9 @@ class CaptureService:
             try:
                 await self.forget_expired()
                 pause_s = _EXPIRE_EVERY_S
-            except Unavailable as error:
-                log.warning("what expired is forgotten later: %s", error.message)
+            except (Unavailable, OSError) as error:
+                # Neither the database nor a file that cannot be removed may take the jobs of this server with it.
+                log.error("what expired is not forgotten yet, it is tried again in %g s: %s", _TRY_AGAIN_S, error)
                 pause_s = _TRY_AGAIN_S
             await asyncio.sleep(pause_s)
 
