@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from seodang.base.errors import InvalidInput, Unsupported
+from seodang.base.errors import InvalidInput
 
 AtLeast1: TypeAlias = Annotated[int, Meta(ge=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
@@ -40,9 +40,6 @@ SPAN_TEMPERATURE: Final = 100.0
 """Of spans where nothing else is asked for, as in the paper (loss/spans.py)."""
 _WITHOUT_TOKENS: Final[frozenset[Kind]] = CROSSING | {"sequence_level", "no_teacher"}
 """Kinds that need no token of the teacher to be one of the student."""
-_LIVE: Final[frozenset[Kind]] = frozenset({"online", "on_policy", "cross_tokenizer_online"})
-"""Kinds that ask the teacher while the student trains."""
-_RANKS: Final = {"field": "spec.budget.ranks"}
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,7 +208,7 @@ class Budget(Record, frozen=True, kw_only=True):
     warmup_fraction: Share = 0.03
     weight_decay: Annotated[float, Meta(ge=0)] = 0.1
     ranks: AtLeast1 = 1
-    """Processes that train together, each a part of every parameter; more than one learn from the store only."""
+    """Processes that train together, each a part of every parameter."""
     checkpoint_steps: AtLeast1 = 50
     patience: Count = 0
     """Stop when the loss on development examples did not improve for this many measurements; 0 never does."""
@@ -289,18 +286,11 @@ def resolve(spec: JobSpec) -> JobSpec:
 
     Raises:
         InvalidInput: values are out of range or contradict each other.
-        Unsupported: a recipe that this version does not have on several ranks.
     """
     # Objects built in Python were not range-checked yet; a round trip checks them as if they were read.
     spec = decode_spec(msgspec.json.encode(spec))
     _check_names(spec)
     for subject, recipe in spec.subjects.items():
-        if spec.budget.ranks > 1 and recipe.kind in _LIVE:
-            raise Unsupported(
-                f"ranks={spec.budget.ranks}: the recipe of {subject!r}, {recipe.kind}, asks the teacher while it "
-                "trains, in one process only: set ranks to 1, or choose a kind that learns from the store",
-                metadata=_RANKS,
-            )
         _check_recipe(subject, recipe)
         _check_tokenizer(spec, subject, recipe)
         if recipe.kind == "hidden_states" and len(spec.teachers) > 1:

@@ -12,7 +12,7 @@ from tests.integration.distill.conftest import Start
 from tests.integration.distill.requests import cancel, create, finished, get, job_spec, resume, run, watch
 
 from seodang.api.distill.v1 import distill_pb2, job_pb2
-from seodang.base.errors import AlreadyExists, InvalidInput, NotFound, SeodangError, Unavailable, Unsupported
+from seodang.base.errors import AlreadyExists, InvalidInput, NotFound, SeodangError, Unavailable
 from seodang.client import AsyncClient
 from seodang.distill.settings import DistillSettings
 
@@ -184,20 +184,6 @@ async def test_a_bad_spec_is_refused_by_the_path_of_its_field(
     with pytest.raises(InvalidInput) as caught:
         await create(client, job_spec(**change))
     assert caught.value.field == field, caught.value.message
-    assert not (await page(client)).jobs
-
-
-@pytest.mark.parametrize(
-    ("word", "change"),
-    [
-        ("ranks=2", {"budget": job_pb2.Budget(ranks=2), "recipe": Recipe(kind=Recipe.KIND_ONLINE)}),
-    ],
-)
-async def test_what_this_version_lacks_is_refused_before_the_job_exists(
-    client: AsyncClient, word: str, change: dict[str, Any]
-) -> None:
-    with pytest.raises(Unsupported, match=word):
-        await create(client, job_spec(**change))
     assert not (await page(client)).jobs
 
 

@@ -1,4 +1,6 @@
-"""Jobs whose students train on two ranks: the curve of one process, and nothing lost when a rank is killed."""
+"""Jobs whose students train on two ranks: the curve of one process, and nothing lost when a rank is killed; the teacher
+is asked for each position by one rank only.
+"""
 
 import os
 import signal
@@ -7,13 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import tiny_tokenizers
 from tests.integration.distillation.jobs import job, write_data
-from tests.integration.distillation.test_kill import Due, curve, finish, start, steps_of
+from tests.integration.distillation.test_kill import Due, curve, finish, scored, start, steps_of
 from tests.serving import wait_for
 
 from seodang.distillation import EXIT_FAULT, JobFolder, read_fault, read_result
 from seodang.distillation.folder import folder_sha256
-from seodang.distillation.spec import Budget, Teacher
+from seodang.distillation.spec import Baseline, Budget, HiddenTarget, Recipe, SampledTarget, Teacher, TopKTarget
+from seodang.distillation.targets import read_ledger
 
 BUDGET = Budget(steps=24, tokens_per_step=1500, checkpoint_steps=5, ranks=2)
 
@@ -85,3 +89,63 @@ def test_a_killed_rank_ends_the_group_and_the_student_is_the_same(tutor: Teacher
     finish(killed)
     assert folder_sha256(killed.finished("student")) == folder_sha256(calm.finished("student"))
     assert curve(killed) == curve(calm)
+
+
+CANDIDATES = SampledTarget(head=3, tail_draws=3)
+ON_POLICY = Recipe(kind="on_policy", divergence="reverse_kl", target=CANDIDATES)
+LIVE = (
+    Baseline(name="sampled", recipe=Recipe(kind="online", target=CANDIDATES)),
+    Baseline(name="candidates", recipe=Recipe(kind="online", divergence="reverse_kl", target=CANDIDATES)),
+    Baseline(name="states", recipe=Recipe(kind="on_policy", divergence="reverse_kl", target=HiddenTarget())),
+)
+
+
+def same_on_two_ranks(root: Path, tutor: Teacher, data: Path, tokens_per_step: int, **changes: object) -> JobFolder:
+    """The job of two ranks, whose curves are those of one process and whose teacher was asked for as much."""
+    one, two = (Budget(steps=8, tokens_per_step=tokens_per_step, checkpoint_steps=4, ranks=ranks) for ranks in (1, 2))
+    alone = job(root / "alone", tutor, data, budget=one, **changes)
+    shared = job(root / "shared", tutor, data, budget=two, **changes)
+    finish(alone)
+    finish(shared)
+    assert [point[:2] for point in curve(shared)] == [point[:2] for point in curve(alone)]
+    for part in (2, 3):
+        ours, theirs = ([point[part] for point in curve(each) if point[part]] for each in (shared, alone))
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    assert read_result(shared.result).cost.teacher_positions == read_result(alone.result).cost.teacher_positions
+    return shared
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_ranks_that_ask_the_teacher_learn_what_one_does(tutor: Teacher, data: Path, tmp_path: Path) -> None:
+    shared = same_on_two_ranks(tmp_path, tutor, data, 300, recipe=ON_POLICY, baselines=LIVE)
+    live = [store for store in shared.target_folders() if store.name.startswith("live-")]
+    assert len(live) == 2 * (1 + len(LIVE))
+    assert all(len(read_ledger(store)) == 8 for store in live)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_rank_for_which_no_batch_is_left_asks_for_nothing(tutor: Teacher, data: Path, tmp_path: Path) -> None:
+    """Steps of a single sequence, in tokens of the student's own."""
+    tiny_tokenizers.sentence_piece_bpe().save_pretrained(tmp_path / "own")
+    recipe = Recipe(kind="cross_tokenizer_online", target=TopKTarget(k=1), temperature=100.0)
+    shared = same_on_two_ranks(tmp_path, tutor, data, 2, recipe=recipe, tokenizer=str(tmp_path / "own"))
+    first, second = (store for store in shared.target_folders() if store.name.startswith("live-"))
+    assert [len(read_ledger(store)) for store in (first, second)] == [8, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_group_that_asks_the_teacher_goes_on_after_a_rank_was_killed(
+    tutor: Teacher, data: Path, tmp_path: Path
+) -> None:
+    budget = Budget(steps=12, tokens_per_step=300, checkpoint_steps=4, ranks=2)
+    calm, killed = (job(tmp_path / name, tutor, data, recipe=ON_POLICY, budget=budget) for name in ("calm", "killed"))
+    finish(calm)
+    kill_rank_when(killed, 1, steps_of("student", 3))
+    kill_rank_when(killed, 0, steps_of("student", 7))
+    finish(killed)
+    assert folder_sha256(killed.finished("student")) == folder_sha256(calm.finished("student"))
+    assert curve(killed) == curve(calm)
+    assert scored(killed) == scored(calm)

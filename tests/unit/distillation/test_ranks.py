@@ -46,11 +46,13 @@ from seodang.distillation.training import (
 )
 from seodang.distillation.training.engine import dev_loss
 from seodang.distillation.training.matching import StateMatching
+from seodang.distillation.training.sampler import sample
+from seodang.distillation.training.sharding import Sharded
 
 CPU = torch.device("cpu")
 # Its process imports what a rank needs once, and forks a rank before anything has computed.
 PROCESSES = multiprocessing.get_context("forkserver")
-MODELS = [f"transformers.models.{name}.modeling_{name}" for name in ("lfm2", "llama")]
+MODELS = [f"transformers.models.{name}.modeling_{name}" for name in ("lfm2", "llama", "olmo2")]
 PROCESSES.set_forkserver_preload(["tests.unit.distillation.test_ranks", *MODELS])
 pytestmark = pytest.mark.timeout(300)
 LOST = 7
@@ -69,8 +71,11 @@ LLAMA = json.dumps(
     }
 )
 
-Model = Literal["own family", "untied head", "adapters"]
-Lesson = Literal["labels", "one batch a step", "states"]
+OLMO = json.dumps({**json.loads(LLAMA), "model_type": "olmo2", "pad_token_id": None})
+"""Of a family that the runtime has no decoder for."""
+
+Model = Literal["own family", "untied head", "adapters", "another family"]
+Lesson = Literal["labels", "one batch a step", "states", "none, it is only asked"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +116,8 @@ def learner_of(case: Case, seed: int) -> Student:
             return student(seed)
         case "untied head":
             return build_student(ConfigShape(config_json=LLAMA), V, END, 64, seed)
+        case "another family":
+            return build_student(ConfigShape(config_json=OLMO), V, END, 64, seed)
         case "adapters":
             return build_adapted(AdapterShape(base=str(case.folder.parent / "base"), alpha=16.0), END, seed)
 
@@ -132,6 +139,21 @@ def taught(case: Case, group: Group = ALONE) -> tuple[list[CurvePoint], dict[str
         return points, whole_weights(learner.model)
 
 
+def spoken(case: Case, group: Group = ALONE) -> list[list[int]]:
+    """Answers to every Nth of seven prompts, by a student whose adapters, if it has any, say something."""
+    learner = learner_of(case, seed=0)
+    with torch.no_grad():
+        for name, parameter in learner.model.named_parameters():
+            if name.endswith("up_OR"):
+                parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(len(name)))
+    mine = range(group.rank, 7, group.size)
+    with group.joined(CPU):
+        if group.size > 1:
+            learner.place = Sharded(learner, None, group)
+        prompts = [[2 + number] * (1 + number) for number in mine]
+        return sample(learner, prompts, end_id=END, max_new_tokens=12, temperature=1.0, seed=5, numbers=mine)
+
+
 def be_a_rank(rank: int, port: int, case: Case, result: Path) -> None:
     torch.set_num_threads(1)
     os.environ |= {
@@ -144,15 +166,14 @@ def be_a_rank(rank: int, port: int, case: Case, result: Path) -> None:
     group = Group.of_environment()
     assert group is not None
     try:
-        made = taught(case, group)
+        made = spoken(case, group) if case.lesson == "none, it is only asked" else taught(case, group)
     except RankLost:
         os._exit(LOST)
-    if group.first:
-        torch.save(made, result)
+    torch.save(made, result.with_suffix(f".{rank}.pt"))
 
 
 def on_two_ranks(case: Case) -> tuple[list[int | None], Path]:
-    """The exit codes of both, and where what they made lies."""
+    """The exit codes of both, and where what they made lies, but for the rank before the suffix."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     result = case.folder.with_suffix(".pt")
     ranks = [PROCESSES.Process(target=be_a_rank, args=(rank, store.port, case, result)) for rank in range(2)]
@@ -168,7 +189,7 @@ def on_two_ranks(case: Case) -> tuple[list[int | None], Path]:
 def taught_by_two(case: Case) -> tuple[list[CurvePoint], dict[str, Tensor]]:
     codes, result = on_two_ranks(case)
     assert codes == [0, 0]
-    points, weights = torch.load(result, weights_only=False)
+    points, weights = torch.load(result.with_suffix(".0.pt"), weights_only=False)
     return points, weights
 
 
@@ -200,6 +221,19 @@ def test_two_ranks_give_the_curve_of_one(
         assert ours == pytest.approx(theirs, rel=2e-4)
     for name, weight in weights.items():
         torch.testing.assert_close(shared_weights[name], weight, rtol=0.02, atol=2e-3)
+
+
+@pytest.mark.parametrize("model", ["own family", "adapters", "another family"])
+def test_a_student_on_two_ranks_says_what_it_would_say_on_one(tmp_path: Path, model: Model) -> None:
+    """The last round has a prompt for one of them only."""
+    student().model.save_pretrained(tmp_path / "base")
+    case = Case(tmp_path / "both", lesson="none, it is only asked", model=model)
+    codes, result = on_two_ranks(case)
+    assert codes == [0, 0]
+    answers = [torch.load(result.with_suffix(f".{rank}.pt")) for rank in range(2)]
+    together = [answers[number % 2][number // 2] for number in range(7)]
+    assert together == spoken(case)
+    assert len({tuple(answer) for answer in together}) > 4
 
 
 @pytest.mark.parametrize(("optimizer", "dies_at"), [("adamw", 13), ("muon", 8)])

@@ -55,13 +55,13 @@ def test_an_answer_ends_where_the_context_does() -> None:
     assert len(answer) == 3
 
 
-def test_sampled_answers_do_not_depend_on_those_beside_them() -> None:
-    student, prompts = student_of("lfm2"), [prompt_of(length) for length in (5, 30, 8)]
-    first, alone = (
-        sample(student, asked, end_id=EOS, max_new_tokens=12, temperature=1.0, seed=3)[0]
-        for asked in (prompts, prompts[:1])
-    )
-    assert first == alone
+@pytest.mark.parametrize("family", ["lfm2", "axk1"])
+def test_sampled_answers_do_not_depend_on_those_beside_them(family: str) -> None:
+    student, prompts = student_of(family), [prompt_of(length) for length in (5, 30, 8)]
+    settings = {"end_id": EOS, "max_new_tokens": 12, "temperature": 1.0, "seed": 3}
+    together = sample(student, prompts, **settings)
+    assert together == [sample(student, [prompts[n]], numbers=[n], **settings)[0] for n in range(3)]
+    assert together[0] != sample(student, prompts[:1], numbers=[1], **settings)[0]
 
 
 def test_more_prompts_than_fit_at_once_are_all_answered() -> None:

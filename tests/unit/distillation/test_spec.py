@@ -1,8 +1,10 @@
+from typing import get_args
+
 import msgspec
 import pytest
 
 from seodang.api.distill.v1 import job_pb2
-from seodang.base.errors import InvalidInput, Unsupported
+from seodang.base.errors import InvalidInput
 from seodang.distillation import JobSpec, decode_spec, encode_spec, resolve, spec_from_proto
 from seodang.distillation.spec import (
     AdapterShape,
@@ -13,6 +15,7 @@ from seodang.distillation.spec import (
     DenseShape,
     Gate,
     HiddenTarget,
+    Kind,
     Recipe,
     SampledTarget,
     Teacher,
@@ -85,26 +88,13 @@ def test_contradictions_are_refused_by_name(change: dict[str, object], words: st
         resolve(msgspec.structs.replace(SPEC, **change))
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"budget": Budget(ranks=2), "recipe": Recipe(kind="online")}, "ranks=2: the recipe of 'student', online"),
-        (
-            {
-                "budget": Budget(ranks=2),
-                "baselines": (Baseline(name="own", recipe=Recipe(kind="on_policy", divergence="reverse_kl")),),
-            },
-            "ranks=2: the recipe of 'own', on_policy",
-        ),
-    ],
-)
-def test_what_this_version_does_not_have_is_told_at_once(change: dict[str, object], words: str) -> None:
-    with pytest.raises(Unsupported, match=words):
-        resolve(msgspec.structs.replace(SPEC, **change))
-
-
-def test_what_learns_from_the_store_may_have_ranks() -> None:
-    assert resolve(msgspec.structs.replace(SPEC, budget=Budget(ranks=8))).budget.ranks == 8
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_kind_may_have_ranks(kind: Kind) -> None:
+    target = HiddenTarget() if kind == "hidden_states" else SampledTarget()
+    tokenizer = "/students/own" if "cross" in kind else ""
+    recipe = Recipe(kind=kind, target=target)
+    spec = msgspec.structs.replace(SPEC, budget=Budget(ranks=8), recipe=recipe, tokenizer=tokenizer)
+    assert resolve(spec).budget.ranks == 8
 
 
 def test_reverse_kl_from_a_store_of_hidden_states_is_fine() -> None:

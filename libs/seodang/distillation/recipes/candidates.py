@@ -6,7 +6,8 @@ teacher knows. P positions of a step, N of one batch, K candidates a position, V
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from seodang.distillation.loss import CandidateSignal
 from seodang.distillation.targets import Shard
 from seodang.distillation.training.batches import Batch, Indices
 from seodang.distillation.training.engine import trained_hidden
+from seodang.distillation.training.group import ALONE, Group
 from seodang.distillation.training.student import Student
 
 _CHUNK: Final = 512
@@ -30,24 +32,45 @@ class Candidates:
     weights_PK: npt.NDArray[np.float32]
     """One over the probability that the token is chosen; 1 for those that are certain."""
 
+    def at(self, rows: Indices) -> Self:
+        """At some of the positions."""
+        return type(self)(self.ids_PK[rows], self.weights_PK[rows])
+
 
 def choose_candidates(
-    student: Student, batches: Sequence[Batch], count: int, temperature: float, seed: Sequence[int]
+    student: Student,
+    batches: Sequence[Batch],
+    count: int,
+    temperature: float,
+    seed: Sequence[int],
+    group: Group = ALONE,
 ) -> Candidates:
-    """``count`` candidates at every position of a step, the same for the same student and seed."""
+    """``count`` candidates at every position of a step, the same for the same student and seed. The ranks of a group
+    call this together, and each gets those of the batches that it owns.
+    """
     positions = sum(len(batch.labels_N) for batch in batches)
     ids_PK = np.zeros((positions, count), np.int32)
     weights_PK = np.zeros((positions, count), np.float32)
     starts_P = np.random.default_rng([*seed]).random(positions)
     with torch.no_grad():
-        for batch in (batch.to(student.device) for batch in batches):
-            hidden_NH = trained_hidden(student, batch)
-            for begin in range(0, len(batch.rows_N), _CHUNK):
-                rows = batch.rows_N[begin : begin + _CHUNK]
-                logits_CV = hidden_NH[begin : begin + _CHUNK] @ student.head_VH.T / temperature
-                ids, weights = choose(logits_CV.double().softmax(-1).cpu(), count, torch.from_numpy(starts_P[rows]))
-                ids_PK[rows], weights_PK[rows] = ids.numpy(), weights.numpy()
+        for batch, weight in group.share(batches):
+            starts_N = torch.from_numpy(starts_P[batch.rows_N])
+            made = partial(_chosen, student, batch.to(student.device), count, temperature, starts_N)
+            ids_NK, weights_NK = student.place.compute(made)
+            if weight:
+                ids_PK[batch.rows_N], weights_PK[batch.rows_N] = ids_NK.numpy(), weights_NK.numpy()
     return Candidates(ids_PK, weights_PK)
+
+
+def _chosen(student: Student, batch: Batch, count: int, temperature: float, starts_N: Tensor) -> tuple[Tensor, Tensor]:
+    parts = []
+    hidden_NH = trained_hidden(student, batch)
+    for begin in range(0, len(starts_N), _CHUNK):
+        rows = slice(begin, begin + _CHUNK)
+        logits_CV = hidden_NH[rows] @ student.head_VH.T / temperature
+        parts.append(choose(logits_CV.double().softmax(-1).cpu(), count, starts_N[rows]))
+    ids, weights = zip(*parts, strict=True)
+    return torch.cat(ids), torch.cat(weights)
 
 
 def candidate_signal(shard: Shard, chosen: Candidates, rows: Indices) -> CandidateSignal:

@@ -13,6 +13,7 @@ import torch
 from seodang.distillation.crossing import Spans
 from seodang.distillation.loss import SpanSignal
 from seodang.distillation.recipes.room import Room, objective_of
+from seodang.distillation.recipes.share import Share
 from seodang.distillation.spec import Recipe
 from seodang.distillation.targets import Shard, TargetStore, Unit, plan_units, score_units
 from seodang.distillation.training.batches import Batch, Indices
@@ -51,20 +52,29 @@ class CrossTokenizerOnline:
         self.objective = objective_of(recipe)
         self._room = room
         self._plan = room.plan()
-        self._stores = [_store(room, f"live-{subject}", number, recipe) for number in range(len(room.teachers))]
+        purpose = room.own_part(f"live-{subject}")
+        self._stores = [_store(room, purpose, number, recipe) for number in range(len(room.teachers))]
 
-    def step(self, step: int, student: Student) -> Sequence[tuple[Batch, SpanSignal]]:
+    def step(self, step: int, student: Student) -> Sequence[tuple[Batch, SpanSignal | None]]:
         """See ``Lessons``."""
         del student
-        chosen = self._plan.indices(step)
-        unit = Unit(f"{step:08d}", self._room.data.teacher_encoded["train"].select(chosen))
+        group, chosen = self._room.group, self._plan.indices(step)
+        sequences = self._room.train.select(chosen)
+        batches = self._plan.divided(sequences)
+        share = Share.of(group, sequences, batches)
+        if not len(share.places_S):
+            return [(batch, None) for batch in batches]
+        own = chosen[share.places_S]
+        unit = Unit(f"{step:08d}", self._room.data.teacher_encoded["train"].select(own))
         shards = [
             score_units(store, [unit], teacher, lambda positions: None)
             for store, teacher in zip(self._stores, self._room.teachers, strict=True)
         ]
-        signals = _SpanSignals(self._room, self._room.data.spans["train"].select(chosen), shards)
-        _, batches = self._plan.selected(step)
-        return [(batch, signals.at(batch.rows_N)) for batch in batches]
+        signals = _SpanSignals(self._room, self._room.data.spans["train"].select(own), shards)
+        return [
+            (batch, signals.at(share.rows(batch)) if group.owns(number) else None)
+            for number, batch in enumerate(batches)
+        ]
 
 
 class _SpanSignals:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from seodang.distillation.data import Encoded
 from seodang.distillation.folder import write_whole
@@ -12,7 +11,7 @@ from seodang.distillation.loss import Signal
 from seodang.distillation.recipes.live import LiveTeachers
 from seodang.distillation.recipes.room import Room, objective_of
 from seodang.distillation.spec import Recipe
-from seodang.distillation.training.batches import Batch, micro_batches
+from seodang.distillation.training.batches import Batch
 from seodang.distillation.training.sampler import sample
 from seodang.distillation.training.student import Student
 
@@ -34,20 +33,31 @@ class OnPolicy:
     def step(self, step: int, student: Student) -> Sequence[tuple[Batch, Signal | None]]:
         """See ``Lessons``."""
         answered = self._answered(step, student)
-        batches = micro_batches(answered, np.arange(len(answered)))
-        return self._live.lessons(step, answered, batches, student)
+        return self._live.lessons(step, answered, self._plan.divided(answered), student)
 
     def _answered(self, step: int, student: Student) -> Encoded:
-        """The step's prompts with the student's answers, which are kept: a step done again samples nothing."""
-        train, chosen = self._room.train, self._plan.indices(step)
-        prompts = [train.ids(index)[: train.answers(index)[0][0]].tolist() for index in chosen]
-        kept = self._rollouts / f"{step:08d}.json"
-        if not kept.exists():
-            write_whole(kept, msgspec.json.encode(self._sampled(step, prompts, student)))
-        answers = msgspec.json.decode(kept.read_bytes(), type=list[list[int]])
-        return Encoded.of([([*prompt, *answer], len(prompt)) for prompt, answer in zip(prompts, answers, strict=True)])
+        """The step's prompts with the student's answers, which are kept: a step done again samples nothing. Each rank
+        asks the student for every Nth of them.
+        """
+        train, group = self._room.train, self._room.group
+        prompts = [train.ids(index)[: train.answers(index)[0][0]].tolist() for index in self._plan.indices(step)]
+        shares = [range(rank, len(prompts), group.size) for rank in range(group.size)]
+        files = [self._rollouts / f"{group.part(f'{step:08d}', rank)}.json" for rank in range(group.size)]
+        own, kept = shares[group.rank], files[group.rank]
+        if group.any(not kept.exists()):
+            missing = [] if kept.exists() else own
+            said = self._sampled(step, [prompts[number] for number in missing], missing, student)
+            if not kept.exists():
+                write_whole(kept, msgspec.json.encode(said))
+            group.wait()
+        answers: dict[int, list[int]] = {}
+        for share, file in zip(shares, files, strict=True):
+            answers |= zip(share, msgspec.json.decode(file.read_bytes(), type=list[list[int]]), strict=True)
+        return Encoded.of([([*prompt, *answers[n]], len(prompt)) for n, prompt in enumerate(prompts)])
 
-    def _sampled(self, step: int, prompts: list[list[int]], student: Student) -> list[list[int]]:
+    def _sampled(
+        self, step: int, prompts: list[list[int]], numbers: Sequence[int], student: Student
+    ) -> list[list[int]]:
         return sample(
             student,
             prompts,
@@ -55,4 +65,5 @@ class OnPolicy:
             max_new_tokens=self._max_new_tokens,
             temperature=1.0,
             seed=(self._room.spec.seed * 1_000_003 + step) % 2**31,
+            numbers=numbers,
         )

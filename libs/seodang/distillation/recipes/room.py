@@ -81,6 +81,10 @@ class Room:
         kind = hashlib.sha256(msgspec.json.encode((target, temperature))).hexdigest()[:8]
         return TargetStore(self.folder.targets(f"{purpose}-{number}-{kind}"), identity)
 
+    def own_part(self, name: str) -> str:
+        """What this rank writes for itself, of a name that the others use too."""
+        return self.group.part(name, self.group.rank)
+
     def plan(self) -> "StepPlan":
         """The order in which the training sequences are read."""
         return StepPlan(self.train, self.spec.budget.tokens_per_step, self.spec.seed, self.group.size)
@@ -125,4 +129,8 @@ class StepPlan:
     def selected(self, step: int) -> tuple[Encoded, list[Batch]]:
         """The step's sequences on their own, and batches of them; rows are numbered within the step."""
         chosen = self._encoded.select(self.indices(step))
-        return chosen, micro_batches(chosen, np.arange(len(chosen)), self._micro_tokens)
+        return chosen, self.divided(chosen)
+
+    def divided(self, sequences: Encoded) -> list[Batch]:
+        """All of a step's sequences as batches; rows are numbered within them."""
+        return micro_batches(sequences, np.arange(len(sequences)), self._micro_tokens)

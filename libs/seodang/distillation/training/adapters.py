@@ -6,6 +6,7 @@ format of the PEFT library, or merged into the model. I inputs and O outputs of 
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,6 +73,18 @@ def merge(model: Any) -> None:
     """Puts every adapter into its layer's weights; the model is then of its own class only."""
     for name, layer in adapters_of(model).items():
         model.set_submodule(name, layer.merged())
+
+
+def merged_weights(model: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The ``state_dict`` of a model with its adapters merged, from one with them beside; summed in float32."""
+    merged = dict(weights)
+    for name, layer in adapters_of(model).items():
+        frozen = merged.pop(f"{name}.frozen.weight")
+        down_RI, up_OR = (merged.pop(f"{name}.{part}").float() for part in ("down_RI", "up_OR"))
+        merged[f"{name}.weight"] = (frozen.float() + up_OR @ down_RI * layer.scale).to(frozen.dtype)
+        if layer.frozen.bias is not None:
+            merged[f"{name}.bias"] = merged.pop(f"{name}.frozen.bias")
+    return merged
 
 
 def adapters_of(model: Any) -> dict[str, AdaptedLinear]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 import torch
@@ -26,12 +26,13 @@ from seodang.distillation.training.group import ALONE, Group
 from seodang.distillation.training.matching import StateMatching
 from seodang.distillation.training.schedule import MAX_GRADIENT_NORM, learning_rate, make_optimizers
 from seodang.distillation.training.sharded_checkpoint import AnyCheckpoints
-from seodang.distillation.training.sharding import HERE, Place, Sharded
+from seodang.distillation.training.sharding import Sharded
 from seodang.distillation.training.student import Student
 
 AnySignal: TypeAlias = Signal | SpanSignal
 CURVE_POINTS = 100
 _DEV_BATCH = 32
+_LABELS: Final = Objective(cross_entropy_weight=1.0)
 
 
 class Lessons(Protocol):
@@ -43,7 +44,11 @@ class Lessons(Protocol):
         ...
 
     def step(self, step: int, student: Student) -> Sequence[tuple[Batch, AnySignal | None]]:
-        """The batches of a step, the same whenever it is asked for the same step and student."""
+        """The batches of a step, the same whenever it is asked for the same step and student.
+
+        The ranks of a group get the same batches, and ask together. A rank gets the signals of those that it owns; of
+        others there may be none.
+        """
         ...
 
 
@@ -88,8 +93,8 @@ def train(student: Student, training: Training) -> TrainingState:
 
 class _Loop:
     def __init__(self, student: Student, training: Training) -> None:
-        alone = training.group.size == 1
-        self._place: Place = HERE if alone else Sharded(student, training.matching, training.group)
+        if training.group.size > 1:
+            student.place = Sharded(student, training.matching, training.group)
         self.named: list[tuple[str, Parameter]] = [
             (name, parameter) for name, parameter in student.model.named_parameters() if parameter.requires_grad
         ]
@@ -136,8 +141,9 @@ class _Loop:
         total = 0.0
         parts = self._group.share(batches)
         for number, ((made, signal), weight) in enumerate(parts):
-            loss = self._place.compute(partial(self._loss_of, made, signal, positions)) * weight
-            self._place.accumulate(last=number == len(parts) - 1)
+            assert signal is not None or not weight or self._training.lessons.objective.cross_entropy_weight == 1
+            loss = self._student.place.compute(partial(self._loss_of, made, signal, positions)) * weight
+            self._student.place.accumulate(last=number == len(parts) - 1)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         total = self._group.sum(total)
@@ -158,13 +164,14 @@ class _Loop:
         return loss
 
     def _loss(self, hidden_NH: Tensor, batch: Batch, signal: AnySignal | None, positions: int) -> Tensor:
-        head_VH, objective = self._student.head_VH, self._training.lessons.objective
+        head_VH = self._student.head_VH
+        objective = _LABELS if signal is None else self._training.lessons.objective
         if isinstance(signal, SpanSignal):
             return span_loss(hidden_NH, head_VH, batch.labels_N, signal, objective, normalizer=positions).loss
         return distillation_loss(hidden_NH, head_VH, batch.labels_N, signal, objective, normalizer=positions).loss
 
     def _measure_and_save(self, rate: float) -> None:
-        loss = dev_loss(self._student, self._training.dev, self._place, self._group)
+        loss = dev_loss(self._student, self._training.dev, self._group)
         best = self.state.best_dev_loss is None or loss < self.state.best_dev_loss
         worse = 0 if best else self.state.worse_in_a_row + 1
         patience = self._training.budget.patience
@@ -194,21 +201,22 @@ class _Loop:
         self._since = self.state
 
 
-def dev_loss(student: Student, dev: Encoded, place: Place = HERE, group: Group = ALONE) -> float:
+def dev_loss(student: Student, dev: Encoded, group: Group = ALONE) -> float:
     """Cross-entropy of the development answers, in nats a position."""
     total = 0.0
     student.model.eval()
     with torch.no_grad():
         for start, weight in group.share(range(0, len(dev), _DEV_BATCH)):
             batch = collate(dev, range(start, min(start + _DEV_BATCH, len(dev)))).to(student.device)
-            total += float(place.compute(partial(_cross_entropy, student, batch))) * len(batch.labels_N) * weight
+            loss = student.place.compute(partial(_cross_entropy, student, batch))
+            total += float(loss) * len(batch.labels_N) * weight
     student.model.train()
     return group.sum(total) / int(dev.positions.sum())
 
 
 def _cross_entropy(student: Student, batch: Batch) -> Tensor:
-    hard = Objective(cross_entropy_weight=1.0)
-    return distillation_loss(trained_hidden(student, batch), student.head_VH, batch.labels_N, None, hard).cross_entropy
+    hidden_NH = trained_hidden(student, batch)
+    return distillation_loss(hidden_NH, student.head_VH, batch.labels_N, None, _LABELS).cross_entropy
 
 
 def trained_hidden(student: Student, batch: Batch) -> Tensor:

@@ -76,9 +76,21 @@ class Group:
         dist.all_reduce(everywhere)
         return float(everywhere)
 
+    def any(self, here: bool) -> bool:
+        """Whether it is so on any rank; all ranks call this together."""
+        return self.sum(float(here)) > 0
+
     def wait(self) -> None:
         """Returns when every rank has come here."""
         self.sum(0.0)
+
+    def owns(self, number: int) -> bool:
+        """Whether it is this rank that gives an item of work, by its number, a weight of 1 in ``share``."""
+        return number % self.size == self.rank
+
+    def part(self, name: str, rank: int) -> str:
+        """Of what each rank writes for itself, the name of one rank's."""
+        return name if self.size == 1 else f"{name}-{rank}"
 
     def share(self, items: Sequence[Item]) -> list[tuple[Item, float]]:
         """What this rank does of work that all ranks see, each with a weight of 1.

@@ -1,13 +1,17 @@
 """Answers of a student in this process, many at a time, by the runtime's decoder where it has one for the student."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers.generation.logits_process import LogitsProcessor, LogitsProcessorList
+from transformers.initialization import no_init_weights
 
-from seodang.distillation.training.adapters import adapters_of
+from seodang.distillation.training.adapters import merged_weights
 from seodang.distillation.training.student import Student
 from seodang.runtime.attention import BLOCK_TOKENS
 from seodang.runtime.batch import Batch, Row
@@ -29,32 +33,32 @@ def sample(
     max_new_tokens: int,
     temperature: float = 0.0,
     seed: int = 0,
+    numbers: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """Token ids that continue each prompt, the end token included where it was reached.
+
+    Ranks that share the student call this together, each with prompts of its own, or with none.
 
     Args:
         temperature: 0 takes the likeliest token.
         seed: of the draws; the same seed, prompts and weights give the same answers.
+        numbers: which of the seed's draws each prompt gets, whoever is asked beside it; None counts from 0.
     """
-    if adapters_of(student.model) or not can_run(student.model.config):
-        return _by_transformers(student, prompts, end_id, max_new_tokens, temperature, seed)
+    seeds = _seeds(seed, range(len(prompts)) if numbers is None else numbers)
     answers = [
-        _Answer(number, list(prompt), SamplingState.start(SamplingParams(temperature=temperature, seed=own), ()))
-        for number, (prompt, own) in enumerate(zip(prompts, _seeds(seed, len(prompts)), strict=True))
+        _Answer(list(prompt), SamplingState.start(SamplingParams(temperature=temperature, seed=own), ()))
+        for prompt, own in zip(prompts, seeds, strict=True)
     ]
     for answer in answers:
         answer.room = max(1, min(max_new_tokens, student.context_tokens - len(answer.prompt)))
-    order = sorted(answers, key=lambda answer: len(answer.prompt) + answer.room)
-    executor = executor_in_memory(
-        student.model.config,
-        student.model.state_dict(),
-        positions=student.context_tokens,
-        cache_tokens=max([BATCH_TOKENS, *(answer.blocks_needed * BLOCK_TOKENS for answer in answers)]),
-    )
-    while order:
-        count = max(1, BATCH_TOKENS // (order[-1].blocks_needed * BLOCK_TOKENS))
-        _run(executor, order[-count:], end_id)
-        order = order[:-count]
+    with student.place.whole() as weights:
+        if not answers:
+            return []
+        copied = _copied(student, merged_weights(student.model, weights), answers)
+    if isinstance(copied, Executor):
+        _by_runtime(copied, answers, end_id)
+    else:
+        _by_transformers(copied, answers, end_id)
     return [answer.tokens for answer in answers]
 
 
@@ -62,7 +66,6 @@ def sample(
 class _Answer:
     """One prompt being continued."""
 
-    number: int
     prompt: list[int]
     sampling: SamplingState
     room: int = 0
@@ -77,6 +80,33 @@ class _Answer:
     def row(self, tokens: Sequence[int], start: int) -> Row:
         """Tokens from ``start`` on, with the output of the last."""
         return Row(tokens, start, self.blocks, slice(len(tokens) - 1, len(tokens)))
+
+
+def _copied(student: Student, weights: Mapping[str, Tensor], answers: Sequence[_Answer]) -> Any:
+    """The runtime's executor, or else a transformers model, with a copy of the weights. The student's own model may be
+    spread, and would wait for the other ranks at every token.
+    """
+    config: PreTrainedConfig = student.model.config
+    if can_run(config):
+        return executor_in_memory(
+            config,
+            weights,
+            positions=student.context_tokens,
+            cache_tokens=max([BATCH_TOKENS, *(answer.blocks_needed * BLOCK_TOKENS for answer in answers)]),
+        )
+    example = next(iter(weights.values()))
+    with no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, dtype=example.dtype)
+    model.load_state_dict(weights)
+    return model.eval().to(example.device)
+
+
+def _by_runtime(executor: Executor, answers: Sequence[_Answer], end_id: int) -> None:
+    order = sorted(answers, key=lambda answer: len(answer.prompt) + answer.room)
+    while order:
+        count = max(1, BATCH_TOKENS // (order[-1].blocks_needed * BLOCK_TOKENS))
+        _run(executor, order[-count:], end_id)
+        order = order[:-count]
 
 
 def _run(executor: Executor, answers: Sequence[_Answer], end_id: int) -> None:
@@ -107,57 +137,55 @@ def _step(executor: Executor, answers: Sequence[_Answer], rows: Sequence[Row], e
     return [answer for answer in answers if answer.tokens[-1] != end_id and len(answer.tokens) < answer.room]
 
 
-def _seeds(seed: int, count: int) -> list[int]:
-    """A seed for each prompt."""
-    return [int(each) for each in np.random.SeedSequence(seed).generate_state(count, np.uint32)]
+def _seeds(seed: int, numbers: Sequence[int]) -> list[int]:
+    """A seed for each number."""
+    every = np.random.SeedSequence(seed).generate_state(max(numbers, default=0) + 1, np.uint32)
+    return [int(every[number]) for number in numbers]
 
 
-def _by_transformers(
-    student: Student,
-    prompts: Sequence[Sequence[int]],
-    end_id: int,
-    max_new_tokens: int,
-    temperature: float,
-    seed: int,
-) -> list[list[int]]:
-    order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
-    answers: list[list[int]] = [[] for _ in prompts]
-    was_training = student.model.training
-    student.model.eval()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        while order:
-            longest = len(prompts[order[-1]]) + max_new_tokens
-            count = max(1, BATCH_TOKENS // longest)
-            group, order = order[-count:], order[:-count]
-            made = _generate(student, [prompts[number] for number in group], end_id, max_new_tokens, temperature)
-            for number, answer in zip(group, made, strict=True):
-                answers[number] = answer
-    student.model.train(was_training)
-    return answers
+def _by_transformers(model: Any, answers: Sequence[_Answer], end_id: int) -> None:
+    order = sorted(answers, key=lambda answer: len(answer.prompt))
+    while order:
+        count = max(1, BATCH_TOKENS // (len(order[-1].prompt) + order[-1].room))
+        _generate(model, order[-count:], end_id)
+        order = order[:-count]
 
 
-def _generate(
-    student: Student, prompts: Sequence[Sequence[int]], end_id: int, max_new_tokens: int, temperature: float
-) -> list[list[int]]:
-    width = max(map(len, prompts))
-    ids = np.full((len(prompts), width), end_id, np.int64)
-    mask = np.zeros((len(prompts), width), np.int64)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = prompt
-        mask[row, width - len(prompt) :] = 1
-    room = min(max_new_tokens, student.context_tokens - width)
+def _generate(model: Any, answers: Sequence[_Answer], end_id: int) -> None:
+    width = max(len(answer.prompt) for answer in answers)
+    ids = np.full((len(answers), width), end_id, np.int64)
+    mask = np.zeros((len(answers), width), np.int64)
+    for row, answer in enumerate(answers):
+        ids[row, width - len(answer.prompt) :] = answer.prompt
+        mask[row, width - len(answer.prompt) :] = 1
     with torch.no_grad():
-        whole = student.model.generate(
-            input_ids=torch.from_numpy(ids).to(student.device),
-            attention_mask=torch.from_numpy(mask).to(student.device),
-            max_new_tokens=max(room, 1),
-            do_sample=temperature > 0,
-            **({"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}),
+        whole = model.generate(
+            input_ids=torch.from_numpy(ids).to(model.device),
+            attention_mask=torch.from_numpy(mask).to(model.device),
+            max_new_tokens=min(answer.room for answer in answers),
+            do_sample=False,
+            logits_processor=LogitsProcessorList([_Drawn([answer.sampling for answer in answers])]),
             eos_token_id=end_id,
             pad_token_id=end_id,
         )
-    return [_until_end(row, end_id) for row in whole[:, width:].tolist()]
+    for answer, row in zip(answers, whole[:, width:].tolist(), strict=True):
+        answer.tokens = _until_end(row, end_id)
+
+
+class _Drawn(LogitsProcessor):  # type: ignore[misc]
+    """Makes what the runtime draws the likeliest token: each prompt's draws are its own, whoever is asked beside it."""
+
+    def __init__(self, samplings: Sequence[SamplingState]) -> None:
+        self._samplings = samplings
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """-inf everywhere but at one token of each row of [R, V]."""
+        del input_ids
+        tokens = draw(scores, self._samplings)
+        for sampling, token in zip(self._samplings, tokens, strict=True):
+            sampling.note(token)
+        chosen_R1 = torch.tensor(tokens, device=scores.device)[:, None]
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen_R1, 0.0)
 
 
 def _until_end(ids: list[int], end_id: int) -> list[int]:

@@ -2,8 +2,10 @@
 and sees the whole of a layer only while it computes with it.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,33 +16,8 @@ from torch.distributed.tensor import DTensor
 
 from seodang.distillation.training.group import Group
 from seodang.distillation.training.matching import StateMatching
+from seodang.distillation.training.place import MadeT
 from seodang.distillation.training.student import Student
-
-
-class Place(Protocol):
-    """Where a student's parameters are while it trains."""
-
-    def compute(self, run: Callable[[], Tensor]) -> Tensor:
-        """The result of what reads the parameters, with gradients."""
-        ...
-
-    def accumulate(self, *, last: bool) -> None:
-        """Said before each backward pass of a step: gradients are complete after the last one."""
-        ...
-
-
-class Here:
-    """All in this process."""
-
-    def compute(self, run: Callable[[], Tensor]) -> Tensor:
-        """See ``Place``."""
-        return run()
-
-    def accumulate(self, *, last: bool) -> None:
-        """See ``Place``."""
-
-
-HERE: Final = Here()
 
 
 class Sharded:
@@ -53,6 +30,7 @@ class Sharded:
 
     def __init__(self, student: Student, matching: StateMatching | None, group: Group) -> None:
         whole = _Whole(student.model, matching)
+        self._names = set(student.model.state_dict())
         with torch.no_grad():
             for parameter in whole.parameters():
                 dist.broadcast(parameter, src=0)
@@ -66,13 +44,28 @@ class Sharded:
         assert isinstance(whole, FSDPModule)
         self._whole = whole
 
-    def compute(self, run: Callable[[], Tensor]) -> Tensor:
+    def compute(self, run: Callable[[], MadeT]) -> MadeT:
         """See ``Place``."""
-        made: Tensor = self._whole(run)
+        made: MadeT = self._whole(run)
         if not torch.is_grad_enabled():
             # The outermost parameters stay whole for a backward pass, and would hide what is loaded or learned next.
             self._whole.reshard()
         return made
+
+    @contextmanager
+    def whole(self) -> Iterator[Mapping[str, Tensor]]:
+        """See ``Place``. Every rank holds the whole student meanwhile."""
+        spread = [module for module in self._whole.modules() if isinstance(module, FSDPModule)]
+        for module in spread:
+            module.unshard()
+        model = self._whole.model
+        # Not state_dict(), which would spread them again first.
+        every = chain(model.named_parameters(remove_duplicate=False), model.named_buffers())
+        try:
+            yield {name: each.detach() for name, each in every if name in self._names}
+        finally:
+            for module in spread:
+                module.reshard()
 
     def accumulate(self, *, last: bool) -> None:
         """See ``Place``."""
@@ -97,6 +90,6 @@ class _Whole(nn.Module):
         self.model = model
         self.matching = matching
 
-    def forward(self, run: Callable[[], Tensor]) -> Tensor:
+    def forward(self, run: Callable[[], MadeT]) -> MadeT:
         """What ``run`` makes."""
         return run()

@@ -18,6 +18,7 @@ from seodang.distillation.base_model import read_base_config
 from seodang.distillation.folder import whole_folder
 from seodang.distillation.spec import AdapterShape, ConfigShape, DenseShape, Shape
 from seodang.distillation.training.adapters import adapt, merge, save_adapters
+from seodang.distillation.training.place import Here, Place
 
 CPU: Final = torch.device("cpu")
 ADAPTERS: Final = "adapter"
@@ -36,6 +37,7 @@ class Student:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.place: Place = Here(model)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self.vocabulary_size = int(model.config.vocab_size)
         self._check_head()

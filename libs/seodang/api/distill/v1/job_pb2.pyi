@@ -703,9 +703,7 @@ class Budget(_message.Message):
     weight_decay: _builtins.float
     """[0.1]"""
     ranks: _builtins.int
-    """[1] Processes that train together. More than one need kinds that ask the teacher beforehand: not KIND_ONLINE,
-    KIND_ON_POLICY or KIND_CROSS_TOKENIZER_ONLINE.
-    """
+    """[1] Processes that train together, each a part of every parameter."""
     checkpoint_steps: _builtins.int
     """[50] Steps between durable checkpoints."""
     patience: _builtins.int
