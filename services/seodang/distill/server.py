@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from seodang.api.capture.v1 import capture_pb2, capture_pb2_grpc
 from seodang.api.distill.v1 import distill_pb2, distill_pb2_grpc
 from seodang.api.registry.v1 import registry_pb2, registry_pb2_grpc
+from seodang.base.errors import Unsupported
 from seodang.distill.capture.files import DatasetFiles
 from seodang.distill.capture.pseudonym_key import open_or_make_pseudonyms
 from seodang.distill.capture.service import CaptureService
@@ -22,7 +24,9 @@ from seodang.distill.jobs.servicer import DistillationServicer
 from seodang.distill.registry.files import VersionFiles
 from seodang.distill.registry.service import RegistryService
 from seodang.distill.registry.servicer import RegistryServicer
-from seodang.distill.settings import DistillSettings
+from seodang.distill.settings import DistillSettings, LauncherKind
+from seodang.distill.workers.launcher import Launcher
+from seodang.distill.workers.process import ProcessLauncher
 from seodang.distill.workers.publication import Publisher
 from seodang.distill.workers.run import RetryPolicy, RunParts
 from seodang.distill.workers.supervisor import Supervisor
@@ -37,7 +41,8 @@ async def running_server(settings: DistillSettings) -> AsyncIterator[MeshServer]
     Raises:
         Conflict: the port is taken, or another server works on the same state.
         Unavailable: the database does not answer.
-        InvalidInput: the database's URL is not one, or the signing key is none.
+        InvalidInput: the database's URL is not one, the signing key is none, or the cluster's settings are bad.
+        Unsupported: jobs are for a cluster, and the client for it is not installed.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(owned_folder(settings.state_dir))
@@ -58,10 +63,9 @@ async def running_server(settings: DistillSettings) -> AsyncIterator[MeshServer]
             feed=feed,
             publisher=Publisher(database, files, key, utc_now),
             jobs_dir=settings.state_dir / "jobs",
-            command=settings.worker_command,
+            launcher=await stack.enter_async_context(_launcher(settings)),
             resolve=checks.resolve,
             retry=RetryPolicy(settings.attempts_in_a_row, settings.retry_backoff_s, settings.retry_backoff_max_s),
-            poll_interval_s=settings.poll_interval_s,
             clock=utc_now,
         )
         supervisor = Supervisor(database, parts, settings.parallel_jobs)
@@ -75,6 +79,21 @@ async def running_server(settings: DistillSettings) -> AsyncIterator[MeshServer]
         stack.callback(feed.close)
         await server.set_ready()
         yield server
+
+
+@asynccontextmanager
+async def _launcher(settings: DistillSettings) -> AsyncIterator[Launcher]:
+    if settings.launcher is LauncherKind.PROCESS:
+        yield ProcessLauncher(settings.worker_command, settings.poll_interval_s)
+        return
+    if find_spec("kubernetes") is None:
+        raise Unsupported(
+            "SEODANG_DISTILL_LAUNCHER=kubernetes needs the Kubernetes client: pip install 'seodang[kubernetes]'"
+        )
+    from seodang.distill.kubernetes.launcher import running_launcher
+
+    async with running_launcher(settings) as launcher:
+        yield launcher
 
 
 def _signing_key(settings: DistillSettings) -> SigningKey:

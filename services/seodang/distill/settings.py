@@ -1,6 +1,7 @@
 """Settings of the distillation server, from ``SEODANG_DISTILL_*``."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,15 @@ from seodang.base import ports
 from seodang.base.settings import Settings, settings_config
 
 PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class LauncherKind(StrEnum):
+    """Where the workers of jobs run."""
+
+    PROCESS = "process"
+    """On the machine of the server, as its children."""
+    KUBERNETES = "kubernetes"
+    """On a cluster, as TrainJobs of Kubeflow Trainer; ``SEODANG_KUBERNETES_*`` says how."""
 
 
 class DistillSettings(Settings):
@@ -38,8 +48,10 @@ class DistillSettings(Settings):
     """Captured traffic that is kept of one tenant; what comes beyond is dropped."""
     parallel_jobs: Annotated[int, Field(ge=1, le=64)] = 1
     """Jobs that run at the same time; the others wait in the queue."""
+    launcher: LauncherKind = LauncherKind.PROCESS
+    """``process``, or ``kubernetes``: then ``state_dir`` is a volume that the pods of jobs mount too."""
     worker_command: Annotated[tuple[str, ...], Field(min_length=1)] = (sys.executable, "-m", "seodang.distillation")
-    """Program that does a job, as a JSON list; the job's folder is appended."""
+    """Program that does a job as a process, as a JSON list; the job's folder is appended."""
     attempts_in_a_row: Annotated[int, Field(ge=1)] = 5
     """Workers of one job that may fail one after the other without the job coming any further."""
     retry_backoff_s: PositiveSeconds = 1.0

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from seodang.distill.database.unit_of_work import Database
 from seodang.distill.jobs.domain import Job, JobState
 from seodang.distill.jobs.feed import JobFeed
 from seodang.distill.workers.intake import EventIntake
-from seodang.distill.workers.process import Mishap, work_on
+from seodang.distill.workers.launcher import Errand, Launcher, Mishap
 from seodang.distill.workers.publication import Publisher
 from seodang.distillation import JobFolder, JobSpec, decode_spec, encode_spec
 from seodang.distillation.folder import write_whole
@@ -49,11 +49,9 @@ class RunParts:
     publisher: Publisher
     jobs_dir: Path
     """Each job's folder is below, named by the job's id."""
-    command: Sequence[str]
-    """The worker; the job's folder is appended."""
+    launcher: Launcher
     resolve: Callable[[job_pb2.JobSpec], JobSpec]
     retry: RetryPolicy
-    poll_interval_s: float
     clock: Clock
 
 
@@ -69,7 +67,7 @@ class JobRun:
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """Somebody cancelled the job: its process is killed."""
+        """Somebody cancelled the job: its worker is ended."""
         self._stop.set()
 
     async def to_the_end(self) -> None:
@@ -81,12 +79,12 @@ class JobRun:
         await self._intake.take_in()
         failures = 0
         while not self._folder.result.exists():
-            job = await self._change(_stopped_or_started)
-            if job.ended:
-                return
-            mishap = await self._work(job)
+            mishap = await self._work()
+            if self._folder.result.exists():
+                break
             if mishap is None:
-                continue
+                await self._change(lambda job, now: job.stopped(now))
+                return
             failures = 1 if self._intake.advanced() else failures + 1
             if not mishap.retriable or failures >= self._parts.retry.attempts_in_a_row:
                 await self.give_up(mishap.fault)
@@ -101,9 +99,22 @@ class JobRun:
             lambda job, now: job.stopped(now) if job.state is JobState.CANCELLING else job.failed(fault, now)
         )
 
-    async def _work(self, job: Job) -> Mishap | None:
+    async def _work(self) -> Mishap | None:
+        async with self._parts.database.read() as work:
+            job = await work.jobs.get(self._job_id)
+        if job.state is JobState.CANCELLING:
+            self._stop.set()
+        return await self._parts.launcher.work_on(
+            Errand(self._job_id, self._folder, self._intake, self._stop, self._begin, self._tell)
+        )
+
+    async def _begin(self) -> None:
+        job = await self._change(lambda job, now: job if job.state is JobState.CANCELLING else job.started(now))
         await asyncio.to_thread(self._write_spec, job.spec)
-        return await work_on(self._folder, self._parts.command, self._intake, self._stop, self._parts.poll_interval_s)
+
+    async def _tell(self, message: str) -> None:
+        log.info("%s: %s", self.name, message)
+        await self._change(lambda job, now: job.reported(job.events_offset, None, message, now))
 
     def _write_spec(self, asked: job_pb2.JobSpec) -> None:
         """What the worker reads. It is resolved once; only the server's own teacher may listen elsewhere by now."""
@@ -139,7 +150,3 @@ class JobRun:
                 await work.commit()
         self._parts.feed.announce(self._job_id)
         return after
-
-
-def _stopped_or_started(job: Job, now: datetime) -> Job:
-    return job.stopped(now) if job.state is JobState.CANCELLING else job.started(now)

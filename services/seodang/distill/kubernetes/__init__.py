@@ -1,0 +1,1 @@
+"""Workers on a cluster, as TrainJobs of Kubeflow Trainer."""
