@@ -15,7 +15,7 @@ import torch
 from seodang.runtime.attention import BLOCK_TOKENS
 
 SOURCE: Final = Path(__file__).with_name("kernels.c")
-HEADER: Final = Path(__file__).with_name("weights.h")
+HEADERS: Final = tuple(SOURCE.with_name(name) for name in ("weights.h", "tiles.h"))
 COMPILE: Final = (
     *("-std=gnu11", "-O3", "-march=native", "-ffast-math", "-fopenmp", "-fPIC", "-Wno-psabi"),
     f"-DBLOCK={BLOCK_TOKENS}",
@@ -85,7 +85,7 @@ def _run(command: list[str]) -> str:
 def _key(compiler: list[str]) -> str:
     """Of all that decides the machine code; the compiler's macros tell its version and this processor's features."""
     macros = _run([*compiler, *COMPILE, "-dM", "-E", "-x", "c", os.devnull])
-    parts = (SOURCE.read_text(), HEADER.read_text(), *compiler, *COMPILE, *_openmp(), macros)
+    parts = (*(file.read_text() for file in (SOURCE, *HEADERS)), *compiler, *COMPILE, *_openmp(), macros)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

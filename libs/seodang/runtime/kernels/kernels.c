@@ -36,6 +36,8 @@ typedef struct {
     const void *scales; /* of the rows of w, or the bounds of its groups */
 } Product;
 
+#include "tiles.h"
+
 /* A tile's sums stay in registers: each weight is loaded once for its tokens, each input once for its rows. */
 INLINE void tile(const Product *p, long t, long n, int type, const int tokens, const int rows) {
     long whole = p->K - p->K % LANES, w[ROWS];
@@ -194,14 +196,31 @@ static void multiply(const Product *p, long n, long end) {
     }
 }
 
-static void multiply_in_parallel(const Product *p, long N) {
-#pragma omp parallel for schedule(static) if (p->T * N * p->K > PARALLEL_WORK)
-    for (long n = 0; n < N; n += CHUNK) multiply(p, n, least(n + CHUNK, N));
+/* Outputs n .. end - 1 of N: of packed inputs by tiles, else by the loops above. */
+INLINE void multiply_some(const Product *p, const uint32_t *packed, long n, long end, long N) {
+    if (packed)
+        multiply_packed(p, packed, n, end, N);
+    else
+        multiply(p, n, end);
 }
 
-/* Whether the processor multiplies bfloat16 matrices in one instruction, which these loops do not use. */
+/* All N outputs; with room for packed inputs, by tiles. */
+static void multiply_in_parallel(const Product *p, uint32_t *packed, long N) {
+#pragma omp parallel if (p->T * N * p->K > PARALLEL_WORK)
+    {
+        if (packed) {
+#pragma omp for schedule(static)
+            for (long t = 0; t < p->T; t += SIDE) pack(packed, p, t);
+        }
+#pragma omp for schedule(static)
+        for (long n = 0; n < N; n += CHUNK) multiply_some(p, packed, n, least(n + CHUNK, N), N);
+    }
+}
+
+/* 2: the processor multiplies bfloat16 by tiles, as these loops do given room to pack; 1: in another way; 0: not at all. */
 int seodang_multiplies_bfloat16(void) {
-#if defined(__AMX_BF16__) || defined(__AVX512BF16__)
+    if (has_tiles()) return 2;
+#ifdef __AVX512BF16__
     return 1;
 #else
     return 0;
@@ -228,9 +247,10 @@ void seodang_widen(uint16_t *wide, const void *w, const void *scales, long N, lo
         }
 }
 
-/* y[T, N] = x[T, K] w[N, K]^T */
-void seodang_linear(float *y, const float *x, const void *w, const void *scales, int type, long T, long N, long K) {
-    multiply_in_parallel(&(Product){y, x, w, N, K, K, T, K, NULL, type, scales}, N);
+/* y[T, N] = x[T, K] w[N, K]^T. Scratch, or NULL: packed, 16 bits for each of T rounded up to 16 times K to 32. */
+void seodang_linear(float *y, uint32_t *packed, const float *x, const void *w, const void *scales, int type, long T,
+                    long N, long K) {
+    multiply_in_parallel(&(Product){y, x, w, N, K, K, T, K, NULL, type, scales}, packed, N);
 }
 
 /* The first half of each row becomes silu(first half) * second half. */
@@ -239,23 +259,72 @@ static void gate(float *inner, long row, long I) {
     for (long i = 0; i < I; i++) first[i] = silu(first[i]) * first[I + i];
 }
 
-/* y[T, H] = down[H, I] (silu(gate) * up), where gate_up[2I, H] holds gate's rows, then up's. Scratch: inner [T, 2I]. */
-void seodang_gated(float *y, float *inner, const float *x, const void *gate_up, const void *gate_up_scales,
-                   const void *down, const void *down_scales, int type, long T, long H, long I) {
-    seodang_linear(inner, x, gate_up, gate_up_scales, type, T, 2 * I, H);
+/* y[T, H] = down[H, I] (silu(gate) * up), where gate_up[2I, H] holds gate's rows, then up's. Scratch: inner [T, 2I],
+ * and packed as above, with the larger of H and I for K, or NULL.
+ */
+void seodang_gated(float *y, float *inner, uint32_t *packed, const float *x, const void *gate_up,
+                   const void *gate_up_scales, const void *down, const void *down_scales, int type, long T, long H,
+                   long I) {
+    seodang_linear(inner, packed, x, gate_up, gate_up_scales, type, T, 2 * I, H);
 #pragma omp parallel for schedule(static) if (T * I > PARALLEL_WORK / 16)
     for (long t = 0; t < T; t++) gate(inner, t, I);
-    multiply_in_parallel(&(Product){y, inner, down, H, 2 * I, I, T, I, NULL, type, down_scales}, H);
+    multiply_in_parallel(&(Product){y, inner, down, H, 2 * I, I, T, I, NULL, type, down_scales}, packed, H);
+}
+
+/* Experts and the tokens that chose them: those of expert e are token[begin[e]] .. token[begin[e + 1] - 1]. */
+typedef struct {
+    const float *x;
+    float *inner, *outer;
+    const void *gate_up, *gate_up_scales, *down, *down_scales;
+    const int *begin, *block, *token;
+    int type;
+    long H, I;
+} Experts;
+
+INLINE Product up_of(const Experts *a, long e) {
+    const void *w = matrix(a->gate_up, e, 2 * a->I, a->H, a->type);
+    const void *scales = scales_of(a->gate_up_scales, e, 2 * a->I, a->H, a->type);
+    long begin = a->begin[e], count = a->begin[e + 1] - begin;
+    float *inner = a->inner + begin * 2 * a->I;
+    return (Product){inner, a->x, w, 2 * a->I, a->H, a->H, count, a->H, a->token + begin, a->type, scales};
+}
+
+INLINE Product down_of(const Experts *a, long e) {
+    const void *w = matrix(a->down, e, a->H, a->I, a->type);
+    const void *scales = scales_of(a->down_scales, e, a->H, a->I, a->type);
+    long begin = a->begin[e], count = a->begin[e + 1] - begin;
+    float *inner = a->inner + begin * 2 * a->I;
+    return (Product){a->outer + begin * a->H, inner, w, a->H, 2 * a->I, a->I, count, a->I, NULL, a->type, scales};
+}
+
+/* N outputs of each of E experts, for the threads that are here. */
+INLINE void multiply_experts(const Experts *a, Product (*of)(const Experts *, long), uint32_t *packed, long E, long N) {
+    long chunks = (N + CHUNK - 1) / CHUNK, pairs = packed_pairs(of(a, 0).K);
+    if (packed) {
+#pragma omp for schedule(dynamic)
+        for (long e = 0; e < E; e++) {
+            Product p = of(a, e);
+            for (long t = 0; t < p.T; t += SIDE) pack(packed + a->block[e] * pairs, &p, t);
+        }
+    }
+#pragma omp for schedule(dynamic, 4)
+    for (long c = 0; c < E * chunks; c++) {
+        long e = c / chunks, n = c % chunks * CHUNK;
+        Product p = of(a, e);
+        multiply_some(&p, packed ? packed + a->block[e] * pairs : NULL, n, least(n + CHUNK, N), N);
+    }
 }
 
 /* y[T, H] = sum over a token's chosen experts of weight * down(silu(gate) * up). Experts first .. first + E - 1 are
  * here; the share of others is added elsewhere. Scratch: inner [T * k, 2I], outer [T * k, H], order
- * [2 * T * k + E + 1].
+ * [2 * T * k + 2 * E + 2], and packed as above, with room for 16 tokens more of each expert that has any, or NULL.
  */
-void seodang_experts(float *y, float *inner, float *outer, int *order, const float *x, const int64_t *ids,
-                     const float *weights, const void *gate_up, const void *gate_up_scales, const void *down,
-                     const void *down_scales, int type, long T, long k, long first, long E, long H, long I) {
-    int *begin = order, *token = order + E + 1, *slot = token + T * k, pairs = 0;
+void seodang_experts(float *y, float *inner, float *outer, int *order, uint32_t *packed, const float *x,
+                     const int64_t *ids, const float *weights, const void *gate_up, const void *gate_up_scales,
+                     const void *down, const void *down_scales, int type, long T, long k, long first, long E, long H,
+                     long I) {
+    int *begin = order, *block = begin + E + 1, *token = block + E + 1, *slot = token + T * k, pairs = 0;
+    block[0] = 0;
     for (long e = 0; e < E; e++) {
         begin[e] = pairs;
         for (long p = 0; p < T * k; p++)
@@ -263,32 +332,16 @@ void seodang_experts(float *y, float *inner, float *outer, int *order, const flo
                 token[pairs] = (int)(p / k);
                 slot[pairs++] = (int)p;
             }
+        block[e + 1] = block[e] + (pairs - begin[e] + SIDE - 1) / SIDE;
     }
     begin[E] = pairs;
-    long wide = (2 * I + CHUNK - 1) / CHUNK, high = (H + CHUNK - 1) / CHUNK;
+    Experts all = {x, inner, outer, gate_up, gate_up_scales, down, down_scales, begin, block, token, type, H, I};
 #pragma omp parallel if (pairs * H * I > PARALLEL_WORK)
     {
-#pragma omp for schedule(dynamic, 4)
-        for (long c = 0; c < E * wide; c++) {
-            long e = c / wide, n = c % wide * CHUNK;
-            const void *w = matrix(gate_up, e, 2 * I, H, type);
-            const void *scales = scales_of(gate_up_scales, e, 2 * I, H, type);
-            long count = begin[e + 1] - begin[e];
-            Product p = {inner + begin[e] * 2 * I, x, w, 2 * I, H, H, count, H, token + begin[e], type, scales};
-            multiply(&p, n, least(n + CHUNK, 2 * I));
-        }
+        multiply_experts(&all, up_of, packed, E, 2 * I);
 #pragma omp for schedule(static)
         for (long p = 0; p < pairs; p++) gate(inner, p, I);
-#pragma omp for schedule(dynamic, 4)
-        for (long c = 0; c < E * high; c++) {
-            long e = c / high, n = c % high * CHUNK;
-            const void *w = matrix(down, e, H, I, type);
-            const void *scales = scales_of(down_scales, e, H, I, type);
-            const float *from = inner + begin[e] * 2 * I;
-            long count = begin[e + 1] - begin[e];
-            Product p = {outer + begin[e] * H, from, w, H, 2 * I, I, count, I, NULL, type, scales};
-            multiply(&p, n, least(n + CHUNK, H));
-        }
+        multiply_experts(&all, down_of, packed, E, H);
     }
     memset(y, 0, (size_t)(T * H) * sizeof *y);
     for (long p = 0; p < pairs; p++) {

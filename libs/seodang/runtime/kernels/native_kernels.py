@@ -2,13 +2,14 @@
 
 import ctypes
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Final
 
 import torch
 
 from seodang.runtime.attention import Group
 from seodang.runtime.kernels.torch_kernels import TorchKernels
-from seodang.runtime.kernels.weight import Int4, Weight
+from seodang.runtime.kernels.weight import Int4, Int8, Weight
 
 TYPES: Final = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 INT4: Final = 3
@@ -18,28 +19,45 @@ FEW_TOKENS_OF_BFLOAT16: Final = 7
 """The same for bfloat16 weights where the processor multiplies them as they are: then the limit is reached later."""
 FEW_TOKENS_OF_NARROW: Final = 96
 """The same for int8 and int4 there, which become bfloat16 first: that must be worth its time."""
+FEW_TOKENS_OF_TILES: Final = 96
+"""The same for bfloat16 and int8 weights where our loops have tiles to multiply them by."""
+SIDE: Final = 16
+STEP: Final = 32
+"""Tokens and inputs of a tile."""
 
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
+
+
+class Bfloat16(IntEnum):
+    """What a processor has for products of bfloat16."""
+
+    NOTHING = 0
+    VECTORS = 1
+    """Which torch uses, and our loops do not."""
+    TILES = 2
+    """Both use them: inputs are rounded to bfloat16, whatever their number."""
 
 
 class NativeKernels:
     """See ``seodang.runtime.kernels.interface.Kernels``."""
 
-    def __init__(self, library: ctypes.CDLL, *, bfloat16: bool | None = None) -> None:
-        """``bfloat16``: whether the processor has instructions for products of bfloat16; None: find out."""
+    def __init__(self, library: ctypes.CDLL, *, bfloat16: Bfloat16 | None = None) -> None:
+        """``bfloat16``: what to use; None: find out what there is."""
         self.activations = torch.float32
         if bfloat16 is None:
-            bfloat16 = bool(library.seodang_multiplies_bfloat16())
+            bfloat16 = Bfloat16(library.seodang_multiplies_bfloat16())
+        self._tiles = bfloat16 is Bfloat16.TILES
         self._few_tokens = {torch.float32: FEW_TOKENS}
         """Weights that torch multiplies faster than our loops do with more tokens than this."""
         if bfloat16:
-            self._few_tokens[torch.bfloat16] = FEW_TOKENS_OF_BFLOAT16
-            self._few_tokens[torch.int8] = self._few_tokens[torch.uint8] = FEW_TOKENS_OF_NARROW
+            self._few_tokens[torch.bfloat16] = FEW_TOKENS_OF_TILES if self._tiles else FEW_TOKENS_OF_BFLOAT16
+            self._few_tokens[torch.int8] = FEW_TOKENS_OF_TILES if self._tiles else FEW_TOKENS_OF_NARROW
+            self._few_tokens[torch.uint8] = FEW_TOKENS_OF_NARROW
         self._torch = TorchKernels(torch.float32, self._wide)
         self._widen = _bind(library, "widen", *[_POINTER] * 3, *[_LONG] * 2)
-        self._linear = _bind(library, "linear", *[_POINTER] * 4, _INT, *[_LONG] * 3)
-        self._gated = _bind(library, "gated", *[_POINTER] * 7, _INT, *[_LONG] * 3)
-        self._experts = _bind(library, "experts", *[_POINTER] * 11, _INT, *[_LONG] * 6)
+        self._linear = _bind(library, "linear", *[_POINTER] * 5, _INT, *[_LONG] * 3)
+        self._gated = _bind(library, "gated", *[_POINTER] * 8, _INT, *[_LONG] * 3)
+        self._experts = _bind(library, "experts", *[_POINTER] * 12, _INT, *[_LONG] * 6)
         self._rms_norm = _bind(library, "rms_norm", *[_POINTER] * 2, _LONG, _POINTER, _INT, *[_LONG] * 2, _FLOAT)
         self._rotate = _bind(library, "rotate", *[_POINTER] * 2, *[_LONG] * 2, *[_POINTER] * 2, *[_LONG] * 3)
         self._attention = _bind(
@@ -53,8 +71,8 @@ class NativeKernels:
             return self._torch.linear(x_TK.to(_product_dtype(weight_NK)), weight_NK).float()
         assert x_TK.dtype is torch.float32
         x_TK, outputs = x_TK.contiguous(), weight_NK.shape[0]
-        out = torch.empty(tokens, outputs)
-        pointers = (out.data_ptr(), x_TK.data_ptr(), *_pointers(weight_NK))
+        out, packed = torch.empty(tokens, outputs), self._room_to_pack(tokens, inputs, weight_NK)
+        pointers = (out.data_ptr(), _pointer(packed), x_TK.data_ptr(), *_pointers(weight_NK))
         self._linear(*pointers, _type(weight_NK), tokens, outputs, inputs)
         return out
 
@@ -87,8 +105,10 @@ class NativeKernels:
         assert x_TH.dtype is torch.float32
         x_TH, width = x_TH.contiguous(), down_HI.shape[1]
         out, inner = torch.empty(tokens, hidden), torch.empty(tokens, 2 * width)
-        pointers = [*_pointers(gate_up_IH), *_pointers(down_HI)]
-        self._gated(out.data_ptr(), inner.data_ptr(), x_TH.data_ptr(), *pointers, _type(down_HI), tokens, hidden, width)
+        packed = self._room_to_pack(tokens, max(hidden, width), down_HI)
+        pointers = [_pointer(tensor) for tensor in (out, inner, packed, x_TH)]
+        pointers += [*_pointers(gate_up_IH), *_pointers(down_HI)]
+        self._gated(*pointers, _type(down_HI), tokens, hidden, width)
         return out
 
     def experts(
@@ -111,9 +131,10 @@ class NativeKernels:
         assert (x_TH.dtype, ids_Tk.dtype, weights_Tk.dtype) == (torch.float32, torch.int64, torch.float32)
         x_TH, ids_Tk, weights_Tk = x_TH.contiguous(), ids_Tk.contiguous(), weights_Tk.contiguous()
         out, inner, outer = torch.empty(tokens, hidden), torch.empty(pairs, 2 * width), torch.empty(pairs, hidden)
-        order = torch.empty(2 * pairs + count + 1, dtype=torch.int32)
-        tensors = (out, inner, outer, order, x_TH, ids_Tk, weights_Tk)
-        pointers = [*(tensor.data_ptr() for tensor in tensors), *_pointers(gate_up_EIH), *_pointers(down_EHI)]
+        order = torch.empty(2 * (pairs + count + 1), dtype=torch.int32)
+        packed = self._room_to_pack(pairs + SIDE * min(pairs, count), max(hidden, width), down_EHI)
+        pointers = [_pointer(tensor) for tensor in (out, inner, outer, order, packed, x_TH, ids_Tk, weights_Tk)]
+        pointers += [*_pointers(gate_up_EIH), *_pointers(down_EHI)]
         self._experts(*pointers, _type(down_EHI), tokens, ids_Tk.shape[1], first, count, hidden, width)
         return out
 
@@ -145,12 +166,22 @@ class NativeKernels:
         held = weight.dtype if isinstance(weight, torch.Tensor) else weight.values.dtype
         return tokens > self._few_tokens.get(held, tokens)
 
+    def _room_to_pack(self, tokens: int, inputs: int, weight: Weight) -> torch.Tensor | None:
+        """For inputs of products by tiles; None: these are none."""
+        if not self._tiles or not (isinstance(weight, Int8) or _is_bfloat16(weight)):
+            return None
+        return torch.empty(_round_up(tokens, SIDE), _round_up(inputs, STEP), dtype=torch.bfloat16)
+
     def _wide(self, weight: Int4, dtype: torch.dtype) -> torch.Tensor:
         assert dtype is torch.bfloat16
         outputs, inputs = weight.shape
         wide = torch.empty(outputs, inputs, dtype=dtype)
         self._widen(wide.data_ptr(), *_pointers(weight), outputs, inputs)
         return wide
+
+
+def _pointer(tensor: torch.Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _pointers(weight: Weight) -> list[int | None]:
@@ -161,6 +192,14 @@ def _pointers(weight: Weight) -> list[int | None]:
     assert weight.values.is_contiguous()
     assert weight.scales.is_contiguous()
     return [weight.values.data_ptr(), weight.scales.data_ptr()]
+
+
+def _is_bfloat16(weight: Weight) -> bool:
+    return isinstance(weight, torch.Tensor) and weight.dtype is torch.bfloat16
+
+
+def _round_up(count: int, step: int) -> int:
+    return -(-count // step) * step
 
 
 def _product_dtype(weight: Weight) -> torch.dtype:

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from seodang.runtime.kernels.build import load_library
-from seodang.runtime.kernels.native_kernels import NativeKernels
+from seodang.runtime.kernels.native_kernels import Bfloat16, NativeKernels
 
 NARROW = "-mno-avx512f"
 
@@ -26,4 +26,4 @@ def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
 @pytest.fixture(scope="module")
 def native(library: ctypes.CDLL) -> NativeKernels:
     """The kernels under test."""
-    return NativeKernels(library, bfloat16=False)
+    return NativeKernels(library, bfloat16=Bfloat16.NOTHING)

@@ -53,7 +53,7 @@ def test_other_compilers_make_other_libraries(cache: Path, monkeypatch: pytest.M
 def test_another_header_makes_another_library(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_library()
     (tmp_path / "weights.h").write_text("/* another one */")
-    monkeypatch.setattr("seodang.runtime.kernels.build.HEADER", tmp_path / "weights.h")
+    monkeypatch.setattr("seodang.runtime.kernels.build.HEADERS", (tmp_path / "weights.h",))
     load_library()
     assert len(list(cache.iterdir())) == 2
 

@@ -10,7 +10,13 @@ import torch
 
 from seodang.runtime.attention import BLOCK_TOKENS, AttentionPlan, Group
 from seodang.runtime.batch import Batch, Row
-from seodang.runtime.kernels.native_kernels import FEW_TOKENS, FEW_TOKENS_OF_NARROW, NativeKernels
+from seodang.runtime.kernels.native_kernels import (
+    FEW_TOKENS,
+    FEW_TOKENS_OF_NARROW,
+    FEW_TOKENS_OF_TILES,
+    Bfloat16,
+    NativeKernels,
+)
 from seodang.runtime.kernels.torch_kernels import TorchKernels
 from seodang.runtime.kernels.weight import Int4, Int8, Weight
 
@@ -55,7 +61,7 @@ def test_linear(native: NativeKernels, dtype: Form, tokens: int, outputs: int, i
 
 @both_dtypes
 def test_many_tokens_go_by_torch_where_it_is_faster(library: ctypes.CDLL, dtype: torch.dtype) -> None:
-    fast = NativeKernels(library, bfloat16=True)
+    fast = NativeKernels(library, bfloat16=Bfloat16.VECTORS)
     x, weight = torch.randn(FEW_TOKENS + 1, 40), weights(24, 40, dtype=dtype)
     assert torch.equal(fast.linear(x, weight), PLAIN.linear(x.to(dtype), weight).float())
     gate_up, down = weights(2 * 12, 40, dtype=dtype), weights(40, 12, dtype=dtype)
@@ -67,7 +73,7 @@ def test_many_tokens_go_by_torch_where_it_is_faster(library: ctypes.CDLL, dtype:
 def test_many_tokens_of_narrow_weights_become_products_of_bfloat16_there(
     library: ctypes.CDLL, dtype: Form, outputs: int, inputs: int
 ) -> None:
-    fast, tokens = NativeKernels(library, bfloat16=True), FEW_TOKENS_OF_NARROW + 1
+    fast, tokens = NativeKernels(library, bfloat16=Bfloat16.VECTORS), FEW_TOKENS_OF_NARROW + 1
     x, weight = torch.randn(tokens, inputs), weights(outputs, inputs, dtype=dtype)
     assert torch.equal(fast.linear(x, weight), PLAIN.linear(x.bfloat16(), weight).float())
     assert_near(fast.linear(x[:-1], weight), PLAIN.linear(x[:-1], wide(weight)))
@@ -81,7 +87,7 @@ def test_many_tokens_of_narrow_weights_become_products_of_bfloat16_there(
 @pytest.mark.parametrize("tokens", [FEW_TOKENS + 1, 64, 150])
 @pytest.mark.parametrize("dtype", FORMS[1:], ids=NAMES[1:])
 def test_many_tokens_go_by_our_loops_elsewhere(library: ctypes.CDLL, dtype: Form, tokens: int) -> None:
-    kernels = NativeKernels(library, bfloat16=False)
+    kernels = NativeKernels(library, bfloat16=Bfloat16.NOTHING)
     x, weight = torch.randn(tokens, 250), weights(70, 250, dtype=dtype)
     assert_near(kernels.linear(x, weight), PLAIN.linear(x, wide(weight)))
     assert torch.equal(kernels.linear(x, weight)[-1:], kernels.linear(x[-1:], weight))
@@ -167,7 +173,85 @@ def test_experts_of_many_tokens_each_go_by_torch_where_it_is_faster(library: cty
     x, shares, ids = torch.randn(tokens, 24), torch.rand(tokens, 2), torch.randint(0, 6, (tokens, 2))
     gate_up, down = weights(4, 2 * 8, 24, dtype=dtype), weights(4, 24, 8, dtype=dtype)
     expected = PLAIN.experts(x.to(dtype), ids, shares, gate_up, down, 1).float()
-    assert torch.equal(NativeKernels(library, bfloat16=True).experts(x, ids, shares, gate_up, down, 1), expected)
+    assert torch.equal(
+        NativeKernels(library, bfloat16=Bfloat16.VECTORS).experts(x, ids, shares, gate_up, down, 1), expected
+    )
+
+
+@pytest.fixture
+def tiled(library: ctypes.CDLL) -> NativeKernels:
+    """The kernels with tiles."""
+    if library.seodang_multiplies_bfloat16() != Bfloat16.TILES:
+        pytest.skip("no tiles here (AMX)")
+    return NativeKernels(library, bfloat16=Bfloat16.TILES)
+
+
+OF_TILES = (torch.bfloat16, Int8)
+tiled_forms = pytest.mark.parametrize("dtype", OF_TILES, ids=["bfloat16", "int8"])
+TOKENS_OF_TILES = (1, 7, 16, 17, 32, 33, FEW_TOKENS_OF_TILES)
+
+
+def rounded(x: torch.Tensor) -> torch.Tensor:
+    return x.bfloat16().float()
+
+
+def gated_of_rounded(x: torch.Tensor, gate_up: Weight, down: Weight) -> torch.Tensor:
+    gate, up = PLAIN.linear(rounded(x), wide(gate_up)).chunk(2, dim=-1)
+    return PLAIN.linear(rounded(torch.nn.functional.silu(gate) * up), wide(down))
+
+
+@tiled_forms
+@pytest.mark.parametrize("tokens", TOKENS_OF_TILES)
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 7), (16, 32), (33, 257), (100, 64), (300, 520)])
+def test_linear_by_tiles_multiplies_inputs_rounded_to_bfloat16(
+    tiled: NativeKernels, dtype: Form, tokens: int, outputs: int, inputs: int
+) -> None:
+    x, weight = torch.randn(tokens, inputs), weights(outputs, inputs, dtype=dtype)
+    assert_near(tiled.linear(x, weight), PLAIN.linear(rounded(x), wide(weight)))
+
+
+@tiled_forms
+@pytest.mark.parametrize("tokens", TOKENS_OF_TILES)
+def test_gated_by_tiles(tiled: NativeKernels, dtype: Form, tokens: int) -> None:
+    x = torch.randn(tokens, 250)
+    gate_up, down = weights(2 * 130, 250, dtype=dtype), weights(250, 130, dtype=dtype)
+    # Sums in another order may be rounded to the neighbour, a 256th away.
+    torch.testing.assert_close(tiled.gated(x, gate_up, down), gated_of_rounded(x, gate_up, down), rtol=0, atol=1e-2)
+
+
+@tiled_forms
+@pytest.mark.parametrize(("first", "here", "tokens"), [(0, 16, 1), (0, 16, 160), (4, 4, 5), (4, 4, 40), (15, 1, 9)])
+def test_experts_by_tiles(tiled: NativeKernels, dtype: Form, first: int, here: int, tokens: int) -> None:
+    """``here`` of 16 experts are on this rank; few tokens leave most of them without any."""
+    hidden, width, chosen = 72, 44, 3
+    x, shares = torch.randn(tokens, hidden), torch.rand(tokens, chosen)
+    ids = torch.stack([torch.randperm(16)[:chosen] for _ in range(tokens)])
+    gate_up, down = weights(here, 2 * width, hidden, dtype=dtype), weights(here, hidden, width, dtype=dtype)
+    expected = torch.zeros(tokens, hidden)
+    for expert in range(here):
+        answer = gated_of_rounded(x, gate_up[expert], down[expert])
+        expected += answer * (shares * (ids == first + expert)).sum(1, keepdim=True)
+    got = tiled.experts(x, ids, shares, gate_up, down, first)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-2)
+
+
+@tiled_forms
+def test_company_changes_no_bit_of_a_product_by_tiles(tiled: NativeKernels, dtype: Form) -> None:
+    x, weight = torch.randn(FEW_TOKENS_OF_TILES, 250), weights(70, 250, dtype=dtype)
+    gate_up, down = weights(2 * 50, 250, dtype=dtype), weights(250, 50, dtype=dtype)
+    for compute in (lambda x: tiled.linear(x, weight), lambda x: tiled.gated(x, gate_up, down)):
+        alone = torch.cat([compute(row[None]) for row in x])
+        for company in (2, 15, 16, 17, 33, FEW_TOKENS_OF_TILES):
+            assert torch.equal(torch.cat([compute(rows) for rows in x.split(company)]), alone), company
+
+
+@tiled_forms
+def test_what_is_no_number_stays_with_its_token(tiled: NativeKernels, dtype: Form) -> None:
+    x, weight = torch.randn(20, 40), weights(24, 40, dtype=dtype)
+    x[3] = torch.nan
+    got = tiled.linear(x, weight)
+    assert got[3].isnan().all()
+    assert_near(got[[0, 19]], PLAIN.linear(rounded(x[[0, 19]]), wide(weight)))
 
 
 def group_of(lengths: list[int]) -> tuple[Group, int]:
