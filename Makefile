@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help env demo test test-vllm check gen bench bench-distill up teacher students clean
+.PHONY: help env demo test test-vllm check gen bench bench-serve bench-distill up teacher students clean
 
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ students: env ## Distils the bundled students through the mesh (about an hour on
 
 bench: env ## Benchmarks, and docs/performance.md from their results.
 	@$(RUN) -m benchmarks.run
+
+bench-serve: env ## Our engine beside its peers, which it installs (gigabytes), and where our steps spend their time.
+	@$(RUN) -m benchmarks.run serving step_profile
 
 bench-distill: env ## What distillation promises, measured: gradients, forms of the signal, loss, training, kills.
 	@$(RUN) -m benchmarks.run gradients signal_forms scoring loss distillation training on_policy kills

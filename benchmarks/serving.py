@@ -3,7 +3,7 @@
 Each peer gets an environment of its own under out/bench (the first run downloads gigabytes and compiles llama.cpp). A
 peer that cannot be installed or run is reported with the reason. Every installation and every session has a time limit.
 
-    python -m benchmarks.serving            # the whole comparison: about half an hour on two cores
+    python -m benchmarks.serving            # the whole comparison: three quarters of an hour on two cores
     python -m benchmarks.serving --quick    # less work, one round; writes under out/bench
     python -m benchmarks.serving --only seodang transformers --layers 2
 
@@ -14,7 +14,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -33,12 +33,16 @@ SUMMARY: Final = """The same random-weight Qwen3 ({layers} layers, hidden 1024, 
 intermediate 3072, vocabulary 32,000, tied head) and the same work: {prompt_tokens} random prompt tokens and
 {new_tokens} greedy tokens for each of 1 to {most} requests at once. Each engine runs in its own process and
 environment, with the same number of threads; the engines take turns, rounds: {rounds}, and figures are medians.
+llama.cpp is compiled for the processor it runs on, as named below. *int8* and *int4* are our layers' matrices,
+converted while the checkpoint loads, embedding and head staying bf16; *q8_0* is llama.cpp's int8 of all matrices.
 `prefill` is measured with one new token, `decode` is what the other tokens took on top, so a scheduler that mixes
-both is not favoured. `start` is from the start of the process to its first token. `peak memory` sums the engine's
-processes over the session. `bandwidth share` is what weights and cache that a decoding step must read come to, over
-what this machine's cores can read from memory, measured in the same run and named below. `first tokens as
-transformers` is the share of requests whose first greedy token is the one that transformers picks: a check that all
-run the same model; near-ties in low precision may differ."""
+both is not favoured. `start` is from the start of the process to its first token; what an engine compiles and keeps
+is there from the second round on. `peak memory` sums the engine's processes over the session. `bandwidth share` is what
+weights and cache that a decoding step must read come to, over what this machine's cores can read from memory, measured
+in the same run and named below. The columns with *to* are ours over a peer's: decoding to the fastest peer in bf16 and,
+of int8, to llama.cpp's Q8_0; prefill and start (where less is better) to vLLM's. `first tokens as transformers` is the
+share of requests whose first greedy token is the one that transformers picks: a check that all run the same model;
+near-ties in low precision may differ."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Contender:
 
     name: str
     module: str
-    weights: Literal["bf16", "q8_0"] = "bf16"
+    weights: Literal["bf16", "int8", "int4", "q8_0"] = "bf16"
     environment: Environment | None = None
     """None: ours."""
 
@@ -60,14 +64,37 @@ class Contender:
         return self.environment is LLAMA_CPP
 
 
-OURS: Final = Contender("Seodang", "seodang_peer")
 REFERENCE: Final = Contender("transformers", "transformers_peer")
-CONTENDERS: Final = (
-    OURS,
-    REFERENCE,
-    Contender("vLLM", "vllm_peer", environment=VLLM),
-    Contender("llama.cpp", "llama_cpp_peer", environment=LLAMA_CPP),
-    Contender("llama.cpp", "llama_cpp_peer", "q8_0", LLAMA_CPP),
+IN_VLLM: Final = Contender("vLLM", "vllm_peer", environment=VLLM)
+IN_LLAMA_CPP: Final = Contender("llama.cpp", "llama_cpp_peer", environment=LLAMA_CPP)
+Q8_0: Final = Contender("llama.cpp", "llama_cpp_peer", "q8_0", LLAMA_CPP)
+BF16, INT8, INT4 = (Contender("Seodang", "seodang_peer", weights) for weights in ("bf16", "int8", "int4"))
+CONTENDERS: Final = (BF16, REFERENCE, IN_VLLM, IN_LLAMA_CPP, INT8, Q8_0, INT4)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A column of ours over the best that any of these peers has in it."""
+
+    name: str
+    column: str
+    ours: tuple[Contender, ...]
+    peers: tuple[Contender, ...]
+
+    def of(self, contender: Contender, level: int, found: Mapping[tuple[str, int], Row]) -> float | None:
+        """None for rows that it is not about, and where no peer was measured."""
+        measured = [found[peer.label, level] for peer in self.peers if (peer.label, level) in found]
+        if contender not in self.ours or not measured:
+            return None
+        best = max(number(row, self.column) for row in measured)
+        return number(found[contender.label, level], self.column) / best
+
+
+RATIOS: Final = (
+    Ratio("decode_to_best_bf16_peer", "decode_tokens_per_s", (BF16,), (REFERENCE, IN_VLLM, IN_LLAMA_CPP)),
+    Ratio("decode_to_Q8", "decode_tokens_per_s", (INT8,), (Q8_0,)),
+    Ratio("prefill_to_vLLM", "prefill_tokens_per_s", (BF16,), (IN_VLLM,)),
+    Ratio("start_to_vLLM", "start_s", (BF16, INT8, INT4), (IN_VLLM,)),
 )
 
 
@@ -110,7 +137,7 @@ class Comparison:
         python, path = self._prepare(contender)
         given = self._settings
         work = Work(
-            checkpoint=str(path), vocabulary=checkpoint.VOCABULARY,
+            checkpoint=str(path), weights=contender.weights, vocabulary=checkpoint.VOCABULARY,
             cache_bytes_per_token=checkpoint.cache_bytes_per_token(self._folder), threads=given.threads,
             levels=given.levels, prompt_tokens=given.prompt_tokens, new_tokens=given.new_tokens,
         )  # fmt: skip
@@ -120,6 +147,7 @@ class Comparison:
                 if event["event"] == "ready":
                     start_s = event["monotonic_s"] - session.started_s
                     self.versions |= event["versions"]
+                    self._weight_bytes[contender.label] = event["weight_bytes"]
                     continue
                 level = event["level"]
                 rows[level] = {
@@ -141,7 +169,7 @@ class Comparison:
         if contender.reads_gguf:
             path = self._folder.with_name(f"{self._folder.name}-{contender.weights}.gguf")
             if not path.exists():
-                command: list[Path | str] = [
+                convert: list[Path | str] = [
                     python,
                     "-m",
                     "benchmarks.peers.gguf_file",
@@ -149,14 +177,12 @@ class Comparison:
                     path,
                     contender.weights,
                 ]
-                _checked(command, self._settings.install_limit_s)
-        weights = path if path.is_file() else path / checkpoint.WEIGHTS
-        self._weight_bytes[contender.label] = weights.stat().st_size
+                _checked(convert, self._settings.install_limit_s)
         return python, path
 
     def table(self, contenders: Sequence[Contender], bandwidth: float) -> list[Row]:
         """A row for each contender and concurrency; one row with the reason for each that failed."""
-        found = {key: medians(rows) for key, rows in self.rows.items()}
+        found = {key: medians(rows) for key, rows in self.rows.items() if key[0] not in self.failures}
         rows: list[Row] = []
         for contender in contenders:
             name: Row = {"engine": contender.name, "weights": contender.weights}
@@ -165,21 +191,13 @@ class Comparison:
                 continue
             for level in self._settings.levels:
                 row = found[contender.label, level]
-                peers = [
-                    number(found[peer.label, level], "decode_tokens_per_s")
-                    for peer in contenders
-                    if peer != OURS and peer.weights == OURS.weights and (peer.label, level) in found
-                ]
-                to_best = number(row, "decode_tokens_per_s") / max(peers) if contender == OURS and peers else None
                 rows.append(
                     {
                         **name,
                         "concurrency": level,
                         **row,
                         "bandwidth_share": self._share(contender, level, row, bandwidth),
-                    }
-                    | {
-                        "decode_to_best_bf16_peer": to_best,
+                        **{ratio.name: ratio.of(contender, level, found) for ratio in RATIOS},
                         "first_tokens_as_transformers": self._agreement(contender, level),
                     }
                 )

@@ -6,7 +6,7 @@ import time
 import llama_cpp
 import numpy as np
 
-from benchmarks.peers.work import Batch, Work, serve
+from benchmarks.peers.work import Batch, Work, installed, serve
 
 BATCH_TOKENS, PHYSICAL_BATCH_TOKENS = 2048, 512
 """llama.cpp's own defaults."""
@@ -27,6 +27,9 @@ class LlamaCpp:
             raise RuntimeError(f"llama.cpp did not load {work.checkpoint}")
         self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
         self._vocabulary = work.vocabulary
+        self.weight_bytes = int(llama_cpp.llama_model_size(self._model))
+        features = llama_cpp.llama_print_system_info().decode().replace(" = 1", "").strip(" |")
+        self.versions = {name: f"{version} ({features})" for name, version in installed("llama-cpp-python").items()}
 
     def run(self, prompts: list[list[int]], new_tokens: int) -> Batch:
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), False)
@@ -70,4 +73,4 @@ class LlamaCpp:
 
 
 if __name__ == "__main__":
-    serve(LlamaCpp, "llama-cpp-python")
+    serve(LlamaCpp)

@@ -5,19 +5,21 @@ import time
 
 import torch
 
-from benchmarks.peers.work import Batch, Work, serve
+from benchmarks.peers.work import Batch, Work, installed, serve
 from seodang.runtime.loading import load_engine
 from seodang.runtime.sharding import Ranks
-from seodang.worker.messages import Failed, Generate, LoadOptions, SamplingParams, TokenDelta, TokenPrompt
+from seodang.worker.messages import DType, Failed, Generate, LoadOptions, SamplingParams, TokenDelta, TokenPrompt
 
 GREEDY = SamplingParams(temperature=0.0)
+DTYPES: dict[str, DType] = {"bf16": "bfloat16", "int8": "int8", "int4": "int4"}
 
 
 class Seodang:
     def __init__(self, work: Work) -> None:
         torch.set_num_threads(work.threads)
-        options = LoadOptions(dtype="bfloat16", max_batch=max(work.levels), cache_bytes=work.cache_bytes)
-        self._engine, _ = load_engine("bench", work.checkpoint, options, Ranks.alone(), lambda *_: None)
+        options = LoadOptions(dtype=DTYPES[work.weights], max_batch=max(work.levels), cache_bytes=work.cache_bytes)
+        self._engine, info = load_engine("bench", work.checkpoint, options, Ranks.alone(), lambda *_: None)
+        self.weight_bytes, self.versions = info.weight_bytes, installed("torch")
         self._numbers = itertools.count()
 
     def run(self, prompts: list[list[int]], new_tokens: int) -> Batch:
@@ -44,4 +46,4 @@ class Seodang:
 
 
 if __name__ == "__main__":
-    serve(Seodang, "torch")
+    serve(Seodang)

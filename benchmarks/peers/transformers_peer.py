@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, StoppingCriteria, StoppingCriteriaList
 
-from benchmarks.peers.work import Batch, Work, serve
+from benchmarks.peers.work import Batch, Work, installed, serve
 
 
 class FirstToken(StoppingCriteria):
@@ -25,6 +25,8 @@ class Transformers:
         torch.set_num_threads(work.threads)
         self._model = AutoModelForCausalLM.from_pretrained(work.checkpoint, dtype=torch.bfloat16).eval()
         self._model.generation_config.eos_token_id = None
+        self.weight_bytes = sum(weight.nbytes for weight in self._model.parameters())
+        self.versions = installed("transformers", "torch")
 
     def run(self, prompts: list[list[int]], new_tokens: int) -> Batch:
         ids, watch = torch.tensor(prompts), FirstToken()
@@ -41,4 +43,4 @@ class Transformers:
 
 
 if __name__ == "__main__":
-    serve(Transformers, "transformers", "torch")
+    serve(Transformers)

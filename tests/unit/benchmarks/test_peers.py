@@ -10,6 +10,7 @@ from benchmarks.peers.work import RESERVED_IDS, Work
 
 WORK = Work(
     checkpoint="no/such/checkpoint",
+    weights="bf16",
     vocabulary=32,
     cache_bytes_per_token=64,
     threads=1,
