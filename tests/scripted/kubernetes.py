@@ -66,7 +66,8 @@ class ScriptedCluster:
         self.calls: list[str] = []
         self.node: Command | None = None
         """What a node of a TrainJob runs."""
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, list[subprocess.Popen[bytes]]] = {}
+        """By TrainJob, one for each of its nodes."""
         self._changes: list[tuple[int, str, Body]] = []
         self._version = 100
         self._log = folder / "pods.log"
@@ -104,12 +105,12 @@ class ScriptedCluster:
             self.kill(name)
 
     def kill(self, name: str) -> None:
-        """Kills what a TrainJob runs, as the end of its machine would."""
-        if process := self.processes.get(name):
+        """Kills what a TrainJob runs, as the end of its machines would."""
+        for process in self.processes.get(name, []):
             try:
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
-                return
+                continue
 
     # What the controllers do.
 
@@ -139,33 +140,43 @@ class ScriptedCluster:
         self._changes.append((self._version, kind, json.loads(json.dumps(body))))
         self.changed.notify_all()
 
-    def _run(self, name: str, command: list[str], body: Body) -> None:
-        trainer = body["spec"]["trainer"]
-        assert trainer["numNodes"] == 1, "more nodes than this machine are not scripted"
+    def _run(self, name: str, command: list[str], trainer: Body) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         torch_runtime = {
-            "PET_NNODES": "1", "PET_NODE_RANK": "0", "PET_NPROC_PER_NODE": str(trainer["numProcPerNode"]),
+            "PET_NNODES": str(trainer["numNodes"]), "PET_NPROC_PER_NODE": str(trainer["numProcPerNode"]),
             "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port),
         }  # fmt: skip
         env = os.environ | torch_runtime | {each["name"]: each["value"] for each in trainer["env"]}
         with self._log.open("ab") as log:
-            process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
-        self.processes[name] = process
-        self.pods[name] = [pod(name, phase="Running")]
-        threading.Thread(target=self._see_through, args=(name, process), daemon=True).start()
+            self.processes[name] = [
+                subprocess.Popen(
+                    command, env=env | {"PET_NODE_RANK": str(node)}, stdout=log, stderr=log, start_new_session=True
+                )
+                for node in range(trainer["numNodes"])
+            ]
+        self.pods[name] = [pod(name, "Running", node=node) for node in range(trainer["numNodes"])]
+        threading.Thread(target=self._see_through, args=(name, self.processes[name]), daemon=True).start()
 
-    def _see_through(self, name: str, process: "subprocess.Popen[bytes]") -> None:
-        status = process.wait()
+    def _see_through(self, name: str, processes: "list[subprocess.Popen[bytes]]") -> None:
+        """As JobSet does: one node that fails ends all."""
+        running = dict(enumerate(processes))
+        failed: tuple[int, int] | None = None
+        while running and failed is None:
+            time.sleep(0.05)
+            for node in [node for node, process in running.items() if process.poll() is not None]:
+                status = running.pop(node).returncode
+                failed = failed or (None if status == 0 else (node, 128 - status if status < 0 else status))
         with self.changed:
-            if self.processes.get(name) is not process or name not in self.train_jobs:
+            if self.processes.get(name) is not processes or name not in self.train_jobs:
                 return
-            if status == 0:
-                self.pods[name] = [pod(name, phase="Succeeded")]
+            if failed is None:
                 self.condition(name, "Complete", "AllJobsCompleted", "jobset completed successfully")
                 return
-            self.pods[name] = [pod(name, phase="Failed", terminated=("Error", 128 - status if status < 0 else status))]
-            self.logs[self.pods[name][0]["metadata"]["name"]] = self._log.read_text(errors="replace")[-2000:]
+            self.kill(name)
+            ended = pod(name, "Failed", node=failed[0], terminated=("Error", failed[1]))
+            self.pods[name] = [ended]
+            self.logs[ended["metadata"]["name"]] = self._log.read_text(errors="replace")[-2000:]
             self.condition(name, "Failed", "FailedJobs", "jobset failed due to one or more job failures")
 
     # What the API does.
@@ -183,7 +194,7 @@ class ScriptedCluster:
             self.train_jobs[name] = body
             self._change("ADDED", body)
             if self.node is not None:
-                self._run(name, self.node(body), body)
+                self._run(name, self.node(body), body["spec"]["trainer"])
             return body
 
     def get(self, name: str) -> Body:
@@ -225,6 +236,7 @@ def pod(
     train_job: str,
     phase: str,
     *,
+    node: int = 0,
     terminated: tuple[str, int] | None = None,
     waiting: tuple[str, str] | None = None,
     unschedulable: str = "",
@@ -248,7 +260,7 @@ def pod(
         container = {"name": "node", "image": "registry.example/seodang:1", "imageID": "", "ready": False}
         status["containerStatuses"] = [container | {"restartCount": 0, "state": state}]
     return {
-        "metadata": {"name": f"{train_job}-node-0-0-abcde", "namespace": NAMESPACE,
+        "metadata": {"name": f"{train_job}-node-0-{node}-abcde", "namespace": NAMESPACE,
                      "labels": {"jobset.sigs.k8s.io/jobset-name": train_job}},
         "spec": {"containers": [{"name": "node", "image": "registry.example/seodang:1"}]},
         "status": status,

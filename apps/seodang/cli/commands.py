@@ -143,3 +143,12 @@ def sign(
 
     with reported(console):
         sign_student(student, state, job, key, console)
+
+
+@app.command()
+def manifest(folder: Annotated[Path, typer.Argument(help="Folder of a job: STATE/jobs/ID.")]) -> None:
+    """Print the TrainJob that a job is on a cluster, for `kubectl apply -f -`; SEODANG_KUBERNETES_* settings count."""
+    from seodang.cli.manifest import manifest_of
+
+    with reported(console):
+        typer.echo(manifest_of(folder))

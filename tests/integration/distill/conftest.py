@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.integration.distill.postgres import Postgres, running_postgres
 from tests.integration.distill.teacher import running_teacher
+from tests.scripted.kubernetes import ScriptedCluster
 
 from seodang.client import AsyncClient
 from seodang.distill.database.unit_of_work import Database, open_database
@@ -65,3 +66,24 @@ async def start(settings: DistillSettings) -> AsyncIterator[Start]:
             return await stack.enter_async_context(AsyncClient(server.address))
 
         yield begin
+
+
+def tiny_worker(manifest: dict[str, Any]) -> list[str]:
+    """The worker of these tests, on the folder that a TrainJob names."""
+    return [sys.executable, str(WORKER), manifest["spec"]["trainer"]["args"][-1]]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedCluster]:
+    """One whose nodes run the tests' worker; it answers while it is ``up``."""
+    scripted = ScriptedCluster(tmp_path)
+    scripted.node = tiny_worker
+    config = tmp_path / "kubeconfig.yaml"
+    config.write_text(scripted.kubeconfig)
+    for name, value in {
+        "CONFIG": config, "IMAGE": "registry.example/seodang:1", "CLAIM": "state-distill-0", "WATCH_S": 1,
+        "REQUEST_TIMEOUT_S": 2, "RETRY_BACKOFF_MAX_S": 1, "VISIBLE_S": 1, "START_PATIENCE_S": 60,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"SEODANG_KUBERNETES_{name}", str(value))
+    yield scripted
+    scripted.end()

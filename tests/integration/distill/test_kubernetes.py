@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.integration.distill.conftest import WORKER, Start
+from tests.integration.distill.conftest import Start, tiny_worker
 from tests.integration.distill.killing import kill_worker
 from tests.integration.distill.requests import cancel, create, finished, get, job_spec, resume, run, until_step, watch
 from tests.integration.distill.server_process import server_process
@@ -28,27 +27,6 @@ from seodang.distill.settings import DistillSettings, LauncherKind
 FORBIDDEN = (
     'trainjobs.trainer.kubeflow.org is forbidden: User "system:serviceaccount:seodang:distill" cannot {} resource'
 )
-
-
-def tiny_worker(manifest: dict[str, Any]) -> list[str]:
-    """The worker of these tests, on the folder that the TrainJob names."""
-    return [sys.executable, str(WORKER), manifest["spec"]["trainer"]["args"][-1]]
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedCluster]:
-    """One whose nodes run the tests' worker; it answers while it is ``up``."""
-    scripted = ScriptedCluster(tmp_path)
-    scripted.node = tiny_worker
-    config = tmp_path / "kubeconfig.yaml"
-    config.write_text(scripted.kubeconfig)
-    for name, value in {
-        "CONFIG": config, "IMAGE": "registry.example/seodang:1", "CLAIM": "state-distill-0", "WATCH_S": 1,
-        "REQUEST_TIMEOUT_S": 2, "RETRY_BACKOFF_MAX_S": 1, "VISIBLE_S": 1, "START_PATIENCE_S": 60,
-    }.items():  # fmt: skip
-        monkeypatch.setenv(f"SEODANG_KUBERNETES_{name}", str(value))
-    yield scripted
-    scripted.end()
 
 
 @pytest.fixture
@@ -165,7 +143,8 @@ async def test_a_cancelled_job_leaves_no_train_job_and_is_resumed_by_a_new_one(
         await cancel(client, made.name)
         assert (await finished(client, made.name)).state == job_pb2.JOB_STATE_CANCELLED
         assert cluster.train_jobs == {}
-        assert cluster.processes[name_of(made)].wait(10) == -signal.SIGKILL
+        [process] = cluster.processes[name_of(made)]
+        assert process.wait(10) == -signal.SIGKILL
         await resume(client, made.name)
         jobs, points = await watch(client, made.name)
     assert (jobs[-1].state, jobs[-1].attempts) == (job_pb2.JOB_STATE_SUCCEEDED, 2)
@@ -200,14 +179,14 @@ async def test_a_server_that_was_killed_finds_its_train_job_again(
             made = await create(client, job_spec(steps=60, labels={"step-ms": "100"}))
             await until_step(client, made.name, 8)
             await server.end(signal.SIGKILL)
-            process = cluster.processes[name_of(made)]
+            [process] = cluster.processes[name_of(made)]
             assert process.poll() is None
             await server.start()
             jobs, points = await watch(client, made.name)
     assert (jobs[-1].state, jobs[-1].attempts) == (job_pb2.JOB_STATE_SUCCEEDED, 1)
     assert_whole_curve(points, 60)
     assert cluster.calls.count("create") == 1
-    assert cluster.processes == {name_of(made): process}
+    assert cluster.processes == {name_of(made): [process]}
 
 
 async def test_a_cluster_that_cannot_be_reached_is_told_and_asked_again(start: Start, cluster: ScriptedCluster) -> None:

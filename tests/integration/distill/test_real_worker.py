@@ -12,11 +12,13 @@ from tests.integration.distill.killing import kill_newest_process, kill_worker
 from tests.integration.distill.promoted import ask_promoted
 from tests.integration.distill.requests import create, until_step, watch
 from tests.integration.distill.server_process import server_process
+from tests.scripted.kubernetes import ScriptedCluster, as_written
 from tests.serving import Serving
 
 from seodang.api.distill.v1 import job_pb2
 from seodang.client import AsyncClient
-from seodang.distill.settings import DistillSettings
+from seodang.distill.kubernetes.manifest import train_job_name
+from seodang.distill.settings import DistillSettings, LauncherKind
 from seodang.provenance import SigningKey
 
 
@@ -85,6 +87,36 @@ async def test_a_job_of_two_ranks_survives_one_that_is_killed(teacher: Serving, 
     steps = [point.step for point in points]
     assert steps == sorted(set(steps))
     assert steps[-1] == 30
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_a_train_job_of_two_nodes_under_torchrun_survives_a_rank_that_is_killed(
+    teacher: Serving, cluster: ScriptedCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEODANG_KUBERNETES_NODE_CPUS", "1")
+    cluster.node = as_written
+    data = tmp_path / "state" / "data"
+    data.mkdir(parents=True)
+    (data / "sums.jsonl").write_text(sums())
+    settings = DistillSettings(
+        state_dir=tmp_path / "state", teacher_address=teacher.address, data_roots=(data,),
+        launcher=LauncherKind.KUBERNETES,
+    )  # fmt: skip
+    spec = sums_spec()
+    spec.budget.ranks = 2
+    with cluster.up():
+        async with server_process(settings, tmp_path) as server, AsyncClient(server.address) as client:
+            made = await create(client, spec)
+            await until_step(client, made.name, 1, timeout_s=300)
+            kill_newest_process(settings.state_dir, made.name)
+            jobs, points = await watch(client, made.name, timeout_s=400)
+    assert (jobs[-1].state, jobs[-1].attempts) == (job_pb2.JOB_STATE_SUCCEEDED, 2), jobs[-1]
+    steps = [point.step for point in points]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 30
+    assert cluster.calls.count("create") == 2
+    assert len(cluster.processes[train_job_name(made.name.removeprefix("jobs/"))]) == 2
 
 
 def download_bundled(state_dir: Path, job: job_pb2.Job, folder: Path) -> Path:
