@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +12,20 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from tests.published import check_runtime
 
 from seodang.base.settings import Settings
 from seodang.cli.members import MEMBERS, Probe
+from seodang.distill.kubernetes import cluster
+from seodang.distill.kubernetes.manifest import NODE
+from seodang.distill.kubernetes.settings import KubernetesSettings
+from seodang.distill.settings import DistillSettings, LauncherKind
 from seodang.teacher.settings import TeacherSettings
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 BASE = INFRA / "kubernetes" / "base"
 SHARDED = INFRA / "kubernetes" / "overlays" / "sharded-teacher"
+CLUSTER_JOBS = INFRA / "kubernetes" / "overlays" / "cluster-jobs"
 BIN = Path(sys.executable).parent
 
 
@@ -29,6 +36,8 @@ def _documents(folder: Path) -> list[dict[str, Any]]:
 OBJECTS = [document for document in _documents(BASE) if document["kind"] != "Kustomization"]
 WORKLOADS = {o["metadata"]["name"]: o for o in OBJECTS if o["kind"] in {"Deployment", "StatefulSet"}}
 SERVICES = {o["metadata"]["name"]: o for o in OBJECTS if o["kind"] == "Service"}
+ROLE_OBJECTS = list(yaml.safe_load_all((CLUSTER_JOBS / "role.yaml").read_text()))
+RUNTIME = yaml.safe_load((CLUSTER_JOBS / "runtime.yaml").read_text())
 TEACHER_SET = yaml.safe_load((SHARDED / "teacher.yaml").read_text())
 
 # What the published CustomResourceDefinition of leaderworkerset.x-k8s.io/v1 allows, but for the pods themselves, which
@@ -74,7 +83,7 @@ LEADER_WORKER_SET = {
 }
 
 
-@pytest.mark.parametrize("manifest", OBJECTS, ids=lambda o: f"{o['kind']}-{o['metadata']['name']}")
+@pytest.mark.parametrize("manifest", OBJECTS + ROLE_OBJECTS, ids=lambda o: f"{o['kind']}-{o['metadata']['name']}")
 def test_a_manifest_is_valid_kubernetes(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
@@ -115,7 +124,7 @@ def test_a_member_understands_its_environment(member: Any, monkeypatch: pytest.M
     assert settings.load().model_dump()["port"] == member.port
 
 
-@pytest.mark.parametrize("folder", [BASE, SHARDED], ids=lambda f: f.name)
+@pytest.mark.parametrize("folder", [BASE, SHARDED, CLUSTER_JOBS], ids=lambda f: f.name)
 def test_a_kustomization_names_files_that_exist(folder: Path) -> None:
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     assert [name for name in kustomization["resources"] if not (folder / name).exists()] == []
@@ -146,6 +155,42 @@ def test_the_sharded_teacher_has_a_device_for_each_rank(monkeypatch: pytest.Monk
     settings = TeacherSettings.load()
     assert settings.device == "cuda"
     assert settings.layout().ranks == int(container["resources"]["limits"]["nvidia.com/gpu"])
+
+
+def test_the_role_of_the_distillation_server_allows_what_it_asks_for_and_no_more() -> None:
+    account, role, binding = ROLE_OBJECTS
+    allowed = {f"{verb} {what}" for rule in role["rules"] for verb in rule["verbs"] for what in rule["resources"]}
+    assert allowed == set(re.findall(r'_translated\("([^"]+)"\)', Path(cluster.__file__).read_text()))
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": "seodang"}
+    ]
+
+
+def test_the_runtime_of_jobs_is_of_the_published_schema_and_restarts_nothing_itself() -> None:
+    check_runtime(RUNTIME)
+    spec = RUNTIME["spec"]["template"]["spec"]
+    [job] = spec["replicatedJobs"]
+    template = job["template"]["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "node"}, "template": template}
+    kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+    assert (job["name"], [container["name"] for container in template["spec"]["containers"]]) == (NODE, [NODE])
+    restarts = (spec["failurePolicy"]["maxRestarts"], job["template"]["spec"]["backoffLimit"])
+    assert (*restarts, template["spec"]["restartPolicy"]) == (0, 0, "Never")
+
+
+def test_the_server_of_cluster_jobs_understands_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = yaml.safe_load((CLUSTER_JOBS / "distill.yaml").read_text())["spec"]["template"]["spec"]
+    [before], [after] = WORKLOADS["distill"]["spec"]["template"]["spec"]["containers"], pod["containers"]
+    assert (pod["serviceAccountName"], after["name"]) == (ROLE_OBJECTS[0]["metadata"]["name"], before["name"])
+    for entry in before["env"] + after["env"]:
+        monkeypatch.setenv(entry["name"], entry["value"])
+    settings, asked = DistillSettings.load(), KubernetesSettings.load()
+    assert settings.launcher is LauncherKind.KUBERNETES
+    assert {"name": "state", "mountPath": str(settings.state_dir)} in before["volumeMounts"]
+    [claim] = WORKLOADS["distill"]["spec"]["volumeClaimTemplates"]
+    assert asked.claim == f"{claim['metadata']['name']}-distill-0"
+    assert (asked.runtime_kind, asked.runtime) == (RUNTIME["kind"], RUNTIME["metadata"]["name"])
 
 
 def test_the_compose_file_is_valid() -> None:
