@@ -117,6 +117,15 @@ async def test_a_runtime_that_starts_a_hopeless_worker_again_and_again_is_stoppe
         assert cluster.train_jobs == {}
 
 
+async def test_pods_that_hang_after_their_result_are_not_waited_for(start: Start, cluster: ScriptedCluster) -> None:
+    cluster.node = lambda manifest: ["sh", "-c", f"{' '.join(tiny_worker(manifest))}; sleep 600"]
+    with cluster.up():
+        client = await start()
+        job = await run(client, job_spec())
+        assert (job.state, job.attempts) == (job_pb2.JOB_STATE_SUCCEEDED, 1)
+        await until(lambda: not cluster.train_jobs)
+
+
 async def test_an_evicted_job_is_made_anew_and_says_why(start: Start, cluster: ScriptedCluster) -> None:
     cluster.node = None
     with cluster.up():
@@ -292,12 +301,23 @@ async def test_a_cluster_that_refuses_the_train_job_fails_the_job_and_names_what
     assert cluster.calls.count("create") == 1
 
 
-async def test_a_cluster_that_is_overloaded_is_asked_again(start: Start, cluster: ScriptedCluster) -> None:
-    cluster.refusals["create"] = Refusal(503, "apiserver is shutting down")
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Refusal(503, "apiserver is shutting down"),
+        Refusal(403, "trainjobs is forbidden: exceeded quota: count/trainjobs.trainer.kubeflow.org=1"),
+        Refusal(500, 'failed calling webhook "validator.trainjob.trainer.kubeflow.org": no endpoints available'),
+    ],
+    ids=["overloaded", "quota", "webhook away"],
+)
+async def test_a_cluster_that_cannot_take_the_train_job_now_is_asked_again(
+    start: Start, cluster: ScriptedCluster, refusal: Refusal
+) -> None:
+    cluster.refusals["create"] = refusal
     with cluster.up():
         client = await start()
         made = await create(client, job_spec())
-        await until_told(client, made.name, "503: apiserver is shutting down")
+        await until_told(client, made.name, refusal.message)
         cluster.refusals.clear()
         job = await finished(client, made.name)
     assert (job.state, job.attempts) == (job_pb2.JOB_STATE_SUCCEEDED, 1)

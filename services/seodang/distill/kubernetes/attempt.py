@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 from seodang.base.errors import AlreadyExists, Conflict, Exhausted, Retriable, SeodangError, Superseded
@@ -18,7 +18,7 @@ from seodang.distillation import read_fault
 from seodang.rpc import to_fault
 
 _LOOK_AGAIN_S: Final = 0.5
-"""A TrainJob that is being deleted is looked at this often."""
+"""A TrainJob that is being deleted is looked at this often, and none is watched more often."""
 
 
 class Attempt:
@@ -52,10 +52,7 @@ class Attempt:
         while not seen.ended:
             result, verdict = self._errand.folder.result.exists(), self._verdict()
             if self._overdue(result or verdict is not None):
-                # The cluster is away, or its runtime starts again and again what can only say the same.
-                if not result:
-                    await self.removed()
-                return None if result else verdict
+                return await self._forsaken(None if result else verdict)
             try:
                 latest = await self._next(seen)
                 if latest is None:
@@ -75,7 +72,7 @@ class Attempt:
             if found.job != self._job:
                 return
             if found.leaving:
-                await asyncio.sleep(_LOOK_AGAIN_S)
+                await self._leaving()
             else:
                 await self._contact.persistently(self._delete, SeodangError)
 
@@ -101,8 +98,7 @@ class Attempt:
                     reason="TRAIN_JOB_TAKEN",
                 )
             elif found.leaving:
-                await self._contact.tell(f"waits until the pods of TrainJob {self._name} are gone")
-                await asyncio.sleep(_LOOK_AGAIN_S)
+                await self._leaving()
             elif found.ended:
                 await self._contact.persistently(self._delete, Retriable)
             else:
@@ -113,6 +109,10 @@ class Attempt:
 
     async def _delete(self) -> None:
         await self._cluster.delete(self._name)
+
+    async def _leaving(self) -> None:
+        await self._contact.tell(f"waits until the pods of TrainJob {self._name} are gone")
+        await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def _create(self) -> TrainJob:
         """A call that is cancelled may be carried out all the same, so it is waited for, which its deadline bounds."""
@@ -125,6 +125,7 @@ class Attempt:
 
     async def _next(self, seen: TrainJob) -> TrainJob | None:
         """It after one watch, or as soon as it has ended; None once it is gone."""
+        began_s = time.monotonic()
         try:
             async with aclosing(self._cluster.watch(self._name, seen.version)) as changes:
                 async for change in changes:
@@ -133,6 +134,8 @@ class Attempt:
                     seen = change
         except Superseded:
             return await self._get()
+        # Something between us and the cluster may end watches early; that must not become a storm of them.
+        await asyncio.sleep(max(0.0, began_s + _LOOK_AGAIN_S - time.monotonic()))
         return seen
 
     async def _waiting(self, seen: TrainJob) -> Mishap | None:
@@ -162,6 +165,15 @@ class Attempt:
             reason="PODS_DID_NOT_START",
         )
         return Mishap(to_fault(error), retriable=False)
+
+    async def _forsaken(self, verdict: Mishap | None) -> Mishap | None:
+        """The cluster is away, its pods hang, or its runtime starts again and again what can only say the same."""
+        if verdict is not None:
+            await self.removed()
+            return verdict
+        with suppress(SeodangError):  # with a result there, nobody has to wait for a cluster
+            await self._delete()
+        return None
 
     def _verdict(self) -> Mishap | None:
         """What the worker gave up for, if every other would too."""

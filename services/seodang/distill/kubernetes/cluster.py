@@ -22,6 +22,7 @@ from kubernetes.aio.watch import Watch
 
 from seodang.base.errors import (
     AlreadyExists,
+    Exhausted,
     InvalidInput,
     NotFound,
     PermissionDenied,
@@ -157,6 +158,11 @@ class Cluster:
                     "with a job and a container named 'node'? SEODANG_KUBERNETES_RUNTIME names it; one is in "
                     "infra/kubernetes/overlays/cluster-jobs",
                     reason="TRAIN_JOB_REFUSED",
+                ) from error
+            case 403 if "exceeded quota" in said:
+                raise Exhausted(
+                    f"namespace {namespace!r} has no room for the TrainJob ({said}): raise its ResourceQuota, or wait "
+                    "until other jobs have ended"
                 ) from error
             case 403:
                 raise PermissionDenied(
