@@ -40,6 +40,7 @@ def lineage_of(
         student_sha256=folder_sha256(student),
         student_tokenizer_sha256=manifest.student_tokenizer_sha256,
         base=base,
+        training_dtype=spec.budget.dtype,
     )
 
 

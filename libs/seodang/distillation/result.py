@@ -156,6 +156,8 @@ class Lineage(Record, frozen=True, kw_only=True):
     """Over the student's own tokenizer and chat template; empty if it has the teachers'."""
     base: BaseRecord | None = None
     """None: the student was trained from nothing."""
+    training_dtype: str = "float32"
+    """In which it computed while it trained; its parameters were float32."""
 
 
 class JobResult(Record, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ Kind: TypeAlias = Literal[
     "cross_tokenizer_online",
 ]
 Optimizer: TypeAlias = Literal["adamw", "muon"]
+Dtype: TypeAlias = Literal["float32", "bfloat16"]
 Divergence: TypeAlias = Literal["forward_kl", "reverse_kl", "generalized_jsd"]
 
 STUDENT: Final = "student"
@@ -209,6 +210,8 @@ class Budget(Record, frozen=True, kw_only=True):
     weight_decay: Annotated[float, Meta(ge=0)] = 0.1
     ranks: AtLeast1 = 1
     """Processes that train together, each a part of every parameter."""
+    dtype: Dtype = "float32"
+    """In which the student computes while it trains; parameters, sums of gradients and moments are float32."""
     checkpoint_steps: AtLeast1 = 50
     patience: Count = 0
     """Stop when the loss on development examples did not improve for this many measurements; 0 never does."""

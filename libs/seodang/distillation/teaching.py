@@ -99,13 +99,17 @@ def training_state(room: Room, subject: str) -> TrainingState:
 def _fingerprint(room: Room, subject: str) -> str:
     """Of all that determines a training."""
     spec = room.spec
+    budget = msgspec.structs.asdict(spec.budget)
+    dtype = budget.pop("dtype")
     parts = (
         spec.subjects[subject],
         spec.shape,
-        spec.budget,
+        budget,
         spec.seed,
         room.data.manifest.sha256,
         [(teacher.identity.weights_sha256, teacher.spec.weight) for teacher in room.teachers],
         *([] if room.base is None else [room.base.sha256]),
+        # Trainings of before there was a choice go on.
+        *([] if dtype == "float32" else [dtype]),
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

@@ -1,6 +1,6 @@
 """A job spec of the contract becomes the library's: zeros and unset fields become defaults, enums become names."""
 
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, get_args
 
 from seodang.api.distill.v1 import job_pb2
 from seodang.base.errors import InvalidInput
@@ -16,6 +16,7 @@ from seodang.distillation.spec import (
     DatasetSource,
     DenseShape,
     Divergence,
+    Dtype,
     FileSource,
     Gate,
     HiddenTarget,
@@ -126,6 +127,10 @@ def _budget(proto: job_pb2.Budget) -> Budget:
     given = _nonzero_fields(proto)
     if proto.optimizer not in _OPTIMIZERS:
         raise InvalidInput(f"optimizer={proto.optimizer} is unknown to this server", field="spec.budget.optimizer")
+    if proto.dtype and proto.dtype not in get_args(Dtype):
+        raise InvalidInput(
+            f"dtype={proto.dtype!r}: students train in {' or '.join(get_args(Dtype))}", field="spec.budget.dtype"
+        )
     return Budget(**(given | {"optimizer": _OPTIMIZERS[proto.optimizer]}))
 
 

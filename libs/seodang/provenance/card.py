@@ -164,7 +164,8 @@ def _recipe(spec: JobSpec, lineage: Lineage) -> list[str]:
         *([] if lineage.base is None else [f"- Base: {lineage.base.name}, sha256 `{lineage.base.sha256}`"]),
         "- Tokenizer: " + (f"its own, sha256 `{tokenizer_sha256}`" if tokenizer_sha256 else "the teacher's"),
         f"- Budget: {budget.steps:,} steps of {budget.tokens_per_step:,} tokens, {budget.optimizer}, learning rate "
-        f"{budget.learning_rate:g}, weight decay {budget.weight_decay:g}, warm-up {budget.warmup_fraction:.0%}",
+        f"{budget.learning_rate:g}, weight decay {budget.weight_decay:g}, warm-up {budget.warmup_fraction:.0%}, in "
+        f"{lineage.training_dtype} on float32 parameters",
         f"- Seed: {spec.seed}",
     ]
     return [*lines, "", "Complete, as the job had it: [job.json](job.json)."]

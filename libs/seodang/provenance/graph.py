@@ -65,7 +65,7 @@ def lineage_graph(provenance: Provenance, *, report: bool = False) -> LineageGra
     others = [
         *(Node("base", "base", each.name, (f"sha256 {each.sha256[:16]}",)) for each in bases),
         Node("data", "data", data.source, (data.license, examples, f"frozen {data.sha256[:16]}")),
-        Node("recipe", "recipe", provenance.job, (f"job.json {lineage.spec_sha256[:16]}", f"seed {lineage.seed}")),
+        Node("recipe", "recipe", provenance.job, _recipe(lineage)),
         Node("code", "code", lineage.code_version, (f"torch {lineage.torch_version}",)),
     ]
     measured = next(each for each in provenance.measurements if each.subject == STUDENT)
@@ -97,6 +97,10 @@ def dot(graph: LineageGraph) -> str:
         lines.append(f'    {node.id} [label="{text}"];')
     lines += [f"    {source.id} -> {target.id};" for source, target in graph.edges]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _recipe(lineage: Lineage) -> tuple[str, ...]:
+    return (f"job.json {lineage.spec_sha256[:16]}", f"seed {lineage.seed}", f"trained in {lineage.training_dtype}")
 
 
 def _own_tokenizer(lineage: Lineage) -> tuple[str, ...]:

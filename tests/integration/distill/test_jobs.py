@@ -163,6 +163,7 @@ BAD_SPECS: list[tuple[str, dict[str, Any]]] = [
     ("spec.baselines[0].name", {"baselines": [job_pb2.Baseline()]}),
     ("spec.baselines", {"baselines": [baseline(), baseline()]}),
     ("spec.budget.steps", {"budget": job_pb2.Budget(steps=-1)}),
+    ("spec.budget.dtype", {"budget": job_pb2.Budget(dtype="float16")}),
     ("spec.budget.learning_rate", {"budget": job_pb2.Budget(learning_rate=float("inf"))}),
     ("spec.gate.promote_to", {"gate": job_pb2.Gate(promote_to="pro duction")}),
     ("spec.gate.min_task_score", {"gate": job_pb2.Gate(min_task_score=80)}),

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import torch
 from pyarrow import parquet
+from safetensors.torch import load_file
 from tests import tiny_checkpoints
 from tests.integration.distillation.jobs import MODEL, NO_TEACHER, free_port, job, write_data
 from tests.serving import Serving, start_server, wait_for
@@ -31,6 +32,7 @@ from seodang.distillation.spec import (
 )
 from seodang.distillation.targets import TargetMismatch, read_ledger
 from seodang.distillation.teacher import Patience, open_teacher
+from seodang.provenance import SigningKey, attest, lineage_graph, mermaid
 
 PATIENCE = Patience(limit_s=60, longest_pause_s=0.5)
 
@@ -68,6 +70,23 @@ def test_a_job_goes_from_its_spec_to_a_measured_student(tutor: Teacher, data: Pa
     tokenizer = AutoTokenizer.from_pretrained(folder.student)
     assert model.dtype == torch.bfloat16
     assert tokenizer.chat_template == tiny_checkpoints.CHAT_TEMPLATE
+
+
+def test_a_student_that_trained_in_bfloat16_says_so_and_leaves_as_every_other(
+    tutor: Teacher, data: Path, tmp_path: Path
+) -> None:
+    budget = Budget(steps=6, tokens_per_step=300, checkpoint_steps=3, dtype="bfloat16")
+    recipe = Recipe(kind="on_policy", divergence="reverse_kl", target=SampledTarget(head=3, tail_draws=3))
+    folder = job(tmp_path / "job", tutor, data, recipe=recipe, budget=budget, baselines=(NO_TEACHER,))
+    run_job(folder, PATIENCE)
+    assert read_result(folder.result).lineage.training_dtype == "bfloat16"
+    student = folder.student.resolve()
+    provenance = attest(student, folder, SigningKey.open_or_make(tmp_path / "key.pem"))
+    assert "in bfloat16 on float32 parameters" in (student / "README.md").read_text()
+    assert "trained in bfloat16" in mermaid(lineage_graph(provenance))
+    assert {each.dtype for each in load_file(student / "model.safetensors").values()} == {torch.bfloat16}
+    (newest,) = folder.training("student").glob("step-00000006.*")
+    assert {each.dtype for each in load_file(newest).values()} == {torch.float32}
 
 
 def test_the_kls_on_either_text_are_those_of_whole_distributions(

@@ -123,7 +123,7 @@ def test_set_fields_of_the_contract_arrive() -> None:
             beta=0,
             target=job_pb2.TargetSpec(hidden=job_pb2.TargetSpec.HiddenSpec(int8=True)),
         ),
-        budget=job_pb2.Budget(steps=3, optimizer=job_pb2.Budget.OPTIMIZER_MUON),
+        budget=job_pb2.Budget(steps=3, optimizer=job_pb2.Budget.OPTIMIZER_MUON, dtype="bfloat16"),
         baselines=[job_pb2.Baseline(name="plain", recipe=job_pb2.Recipe(kind=job_pb2.Recipe.KIND_NO_TEACHER))],
         gate=job_pb2.Gate(beat_baselines=True, max_forward_kl=0),
         seed=5,
@@ -131,7 +131,7 @@ def test_set_fields_of_the_contract_arrive() -> None:
     spec = spec_from_proto(proto, own_teacher="unused:1")
     assert spec.teachers[0] == Teacher(model="models/t", address="far:1", weight=1.0)
     assert spec.shape == DenseShape(layers=2, intermediate_size=384, inherit_embeddings=True)
-    assert spec.budget.optimizer == "muon"
+    assert (spec.budget.optimizer, spec.budget.dtype) == ("muon", "bfloat16")
     assert spec.recipe == Recipe(
         kind="on_policy", divergence="generalized_jsd", beta=0.0, target=HiddenTarget(int8=True)
     )
@@ -177,12 +177,19 @@ def test_a_request_without_data_is_refused() -> None:
         spec_from_proto(job_pb2.JobSpec(student="robot", teachers=[job_pb2.Teacher(model="models/t")]), "a:1")
 
 
-def test_an_optimizer_of_a_later_contract_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (job_pb2.Budget(optimizer=9), "optimizer=9 is unknown"),  # type: ignore[arg-type]
+        (job_pb2.Budget(dtype="int8"), "dtype='int8': students train in float32 or bfloat16"),
+    ],
+)
+def test_a_budget_of_a_later_contract_is_refused(budget: job_pb2.Budget, words: str) -> None:
     proto = job_pb2.JobSpec(
         student="robot",
         teachers=[job_pb2.Teacher(model="models/t")],
         data=job_pb2.DataSpec(corpus="home"),
-        budget=job_pb2.Budget(optimizer=9),  # type: ignore[arg-type]
+        budget=budget,
     )
-    with pytest.raises(InvalidInput, match="optimizer=9 is unknown"):
+    with pytest.raises(InvalidInput, match=words):
         spec_from_proto(proto, "a:1")

@@ -3,6 +3,9 @@
 N positions, C positions of a chunk, V vocabulary, H width of the student. The gradient with respect to a chunk's logits
 is known as soon as its loss is, so the forward pass turns it into gradients of hidden states and head at once and drops
 it: at most a few C x V arrays live at a time, whatever N is.
+
+Of a student that computes in bfloat16, states, head and their gradients are bfloat16, as are the products of matrices;
+everything between them, and every sum over positions, is float32 or wider.
 """
 
 from dataclasses import dataclass
@@ -84,7 +87,8 @@ class _ChunkedLoss(torch.autograd.Function):
         chunk: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         d_hidden_NH = torch.empty_like(hidden_NH) if ctx.needs_input_grad[0] else None
-        d_head_VH = torch.zeros_like(head_VH) if ctx.needs_input_grad[1] else None
+        wide = torch.promote_types(hidden_NH.dtype, torch.float32)
+        d_head_VH = torch.zeros_like(head_VH, dtype=wide) if ctx.needs_input_grad[1] else None
         sums = torch.zeros(2, dtype=torch.float64, device=hidden_NH.device)
         for start in range(0, len(labels_N), chunk):
             rows = slice(start, min(start + chunk, len(labels_N)))
@@ -95,10 +99,10 @@ class _ChunkedLoss(torch.autograd.Function):
             if d_hidden_NH is not None:
                 torch.matmul(gradient_CV, head_VH, out=d_hidden_NH[rows])
             if d_head_VH is not None:
-                d_head_VH.addmm_(gradient_CV.T, hidden_NH[rows])
-        ctx.gradients = (d_hidden_NH, d_head_VH)
+                _add_product(d_head_VH, gradient_CV.T, hidden_NH[rows])
+        ctx.gradients = (d_hidden_NH, None if d_head_VH is None else d_head_VH.to(head_VH.dtype))
         share = objective.cross_entropy_weight
-        divergence, cross_entropy = sums.to(torch.promote_types(hidden_NH.dtype, torch.float32))
+        divergence, cross_entropy = sums.to(wide)
         loss = divergence * ((1 - share) * objective.temperature**2) + cross_entropy * share
         ctx.mark_non_differentiable(divergence, cross_entropy)
         return loss, divergence, cross_entropy
@@ -111,6 +115,14 @@ class _ChunkedLoss(torch.autograd.Function):
             None if d_head_VH is None else d_head_VH * d_loss.to(d_head_VH.dtype),
             *(None,) * 5,
         )
+
+
+def _add_product(sum_VH: Tensor, gradient_VC: Tensor, hidden_CH: Tensor) -> None:
+    """Adds the product to a sum that may be wider than its factors: over many chunks it must not be rounded."""
+    if sum_VH.dtype == hidden_CH.dtype:
+        sum_VH.addmm_(gradient_VC, hidden_CH)
+    else:
+        sum_VH.add_(gradient_VC @ hidden_CH)
 
 
 def _chunk_loss(

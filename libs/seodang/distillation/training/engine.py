@@ -24,6 +24,7 @@ from seodang.distillation.training.batches import Batch, collate
 from seodang.distillation.training.checkpoint import TrainingState
 from seodang.distillation.training.group import ALONE, Group
 from seodang.distillation.training.matching import StateMatching
+from seodang.distillation.training.place import Narrow
 from seodang.distillation.training.schedule import MAX_GRADIENT_NORM, learning_rate, make_optimizers
 from seodang.distillation.training.sharded_checkpoint import AnyCheckpoints
 from seodang.distillation.training.sharding import Sharded
@@ -93,8 +94,11 @@ def train(student: Student, training: Training) -> TrainingState:
 
 class _Loop:
     def __init__(self, student: Student, training: Training) -> None:
+        dtype = getattr(torch, training.budget.dtype)
         if training.group.size > 1:
-            student.place = Sharded(student, training.matching, training.group)
+            student.place = Sharded(student, training.matching, training.group, dtype)
+        elif dtype != torch.float32:
+            student.place = Narrow(student.model, training.matching, dtype)
         self.named: list[tuple[str, Parameter]] = [
             (name, parameter) for name, parameter in student.model.named_parameters() if parameter.requires_grad
         ]

@@ -19,5 +19,6 @@ class StateMatching(nn.Module):
 
     def forward(self, student_NH: Tensor, teacher_NG: Tensor) -> Tensor:
         """[N] cosine distance of each position, 0 to 2; the norms are for the divergence to match."""
-        distance: Tensor = 1 - nn.functional.cosine_similarity(self.map(student_NH), teacher_NG, dim=-1)
+        mapped_NG = self.map(student_NH).to(teacher_NG.dtype)
+        distance: Tensor = 1 - nn.functional.cosine_similarity(mapped_NG, teacher_NG, dim=-1)
         return distance

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from seodang.distillation.training.group import Group
 from seodang.distillation.training.matching import StateMatching
-from seodang.distillation.training.place import MadeT
+from seodang.distillation.training.place import MadeT, Whole
 from seodang.distillation.training.student import Student
 
 
@@ -26,10 +26,12 @@ class Sharded:
     Args:
         student: its parameters become parts of rank 0's.
         matching: trained beside it; spread like it.
+        dtype: in which it computes; parts of parameters and sums of gradients stay as they are.
     """
 
-    def __init__(self, student: Student, matching: StateMatching | None, group: Group) -> None:
-        whole = _Whole(student.model, matching)
+    def __init__(self, student: Student, matching: StateMatching | None, group: Group, dtype: torch.dtype) -> None:
+        whole = Whole(student.model, matching)
+        policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
         self._names = set(student.model.state_dict())
         with torch.no_grad():
             for parameter in whole.parameters():
@@ -37,7 +39,7 @@ class Sharded:
         mesh = init_device_mesh(student.device.type, (group.size,))
         layers = set(student.model._no_split_modules or ())
         for module in [*(each for each in whole.modules() if type(each).__name__ in layers), whole]:
-            sharded = fully_shard(module, mesh=mesh)
+            sharded = fully_shard(module, mesh=mesh, mp_policy=policy)
             # The loss is divided by the positions of all ranks already, so nothing is left to be averaged.
             sharded.set_gradient_divide_factor(1.0)
             sharded.set_force_sum_reduction_for_comms(True)
@@ -78,18 +80,3 @@ def whole_weights(model: Any) -> dict[str, Tensor]:
         name: (each.full_tensor() if isinstance(each, DTensor) else each).detach().cpu()
         for name, each in model.named_parameters()
     }
-
-
-class _Whole(nn.Module):
-    """All that is trained, as one module whose forward pass is whatever reads it: the head is used outside the
-    student's own, and only within the outermost forward pass are its parameters whole.
-    """
-
-    def __init__(self, model: nn.Module, matching: StateMatching | None) -> None:
-        super().__init__()
-        self.model = model
-        self.matching = matching
-
-    def forward(self, run: Callable[[], MadeT]) -> MadeT:
-        """What ``run`` makes."""
-        return run()

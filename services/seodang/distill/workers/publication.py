@@ -91,7 +91,7 @@ def _draft(job: Job, result: JobResult, files: tuple[StoredFile, ...], now: date
 def _ancestors(job: Job, result: JobResult) -> list[Node]:
     made = result.lineage
     asked = json_format.MessageToJson(job.spec.recipe, preserving_proto_field_name=True, indent=None)
-    recipe = {"spec_sha256": made.spec_sha256, "seed": str(made.seed), "recipe": asked}
+    recipe = {"spec_sha256": made.spec_sha256, "seed": str(made.seed), "recipe": asked, "dtype": made.training_dtype}
     if made.student_tokenizer_sha256:
         recipe["student_tokenizer_sha256"] = made.student_tokenizer_sha256
     if made.base is not None:

@@ -692,6 +692,7 @@ class Budget(_message.Message):
     CHECKPOINT_STEPS_FIELD_NUMBER: _builtins.int
     PATIENCE_FIELD_NUMBER: _builtins.int
     OPTIMIZER_FIELD_NUMBER: _builtins.int
+    DTYPE_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
     """[400] Optimiser steps."""
     tokens_per_step: _builtins.int
@@ -709,6 +710,10 @@ class Budget(_message.Message):
     patience: _builtins.int
     """Stop when the held-out loss did not improve for this many measurements; 0 never stops early."""
     optimizer: Global___Budget.Optimizer.ValueType
+    dtype: _builtins.str
+    """"float32" or "bfloat16", in which students compute while they train; empty is float32. Parameters, sums of gradients,
+    optimiser moments and checkpoints are float32 in either, and a version's weights bfloat16.
+    """
     def __init__(
         self,
         *,
@@ -721,10 +726,11 @@ class Budget(_message.Message):
         checkpoint_steps: _builtins.int = ...,
         patience: _builtins.int = ...,
         optimizer: Global___Budget.Optimizer.ValueType = ...,
+        dtype: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_steps", b"checkpoint_steps", "learning_rate", b"learning_rate", "optimizer", b"optimizer", "patience", b"patience", "ranks", b"ranks", "steps", b"steps", "tokens_per_step", b"tokens_per_step", "warmup_fraction", b"warmup_fraction", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_steps", b"checkpoint_steps", "dtype", b"dtype", "learning_rate", b"learning_rate", "optimizer", b"optimizer", "patience", b"patience", "ranks", b"ranks", "steps", b"steps", "tokens_per_step", b"tokens_per_step", "warmup_fraction", b"warmup_fraction", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
