@@ -129,7 +129,8 @@ async def test_pods_that_hang_after_their_result_are_not_waited_for(start: Start
 async def test_an_evicted_job_is_made_anew_and_says_why(start: Start, cluster: ScriptedCluster) -> None:
     cluster.node = None
     with cluster.up():
-        client = await start()
+        # Slow enough that what is said in between is seen.
+        client = await start(retry_backoff_s=2.0, retry_backoff_max_s=2.0)
         made = await create(client, job_spec())
         name = name_of(made)
         await until(lambda: name in cluster.train_jobs)
@@ -265,7 +266,7 @@ async def test_a_train_job_whose_creation_was_not_answered_is_not_created_twice(
 
 async def test_a_train_job_that_somebody_deletes_is_made_anew(start: Start, cluster: ScriptedCluster) -> None:
     with cluster.up():
-        client = await start()
+        client = await start(retry_backoff_s=2.0, retry_backoff_max_s=2.0)
         made = await create(client, job_spec(steps=30, labels={"hangs-at": "12"}))
         await until_step(client, made.name, 12)
         told = asyncio.create_task(until_told(client, made.name, "somebody deleted it"))
@@ -365,6 +366,20 @@ async def test_pods_without_a_node_are_told_until_they_have_one(start: Start, cl
         cluster.pods[name] = [pod(name, "Pending", waiting=("ErrImagePull", "not found"))]
         await until_told(client, made.name, "cannot start registry.example/seodang:1 (ErrImagePull: not found)")
         cluster.pods[name] = [pod(name, "Running")]
+        subprocess.run(tiny_worker(cluster.train_jobs[name]), check=True)
+        cluster.condition(name, "Complete", "AllJobsCompleted")
+        job = await finished(client, made.name)
+    assert (job.state, job.attempts) == (job_pb2.JOB_STATE_SUCCEEDED, 1)
+
+
+async def test_pods_of_an_unknown_form_are_told_and_the_job_goes_on(start: Start, cluster: ScriptedCluster) -> None:
+    cluster.node = None
+    with cluster.up():
+        client = await start()
+        made = await create(client, job_spec())
+        name = name_of(made)
+        cluster.pods[name] = [{"metadata": {"name": name}, "spec": {"containers": "none"}}]
+        await until_told(client, made.name, "is not understood")
         subprocess.run(tiny_worker(cluster.train_jobs[name]), check=True)
         cluster.condition(name, "Complete", "AllJobsCompleted")
         job = await finished(client, made.name)

@@ -125,18 +125,20 @@ class Attempt:
 
     async def _next(self, seen: TrainJob) -> TrainJob | None:
         """It after one watch, or as soon as it has ended; None once it is gone."""
-        began_s = time.monotonic()
+        began_s, latest = time.monotonic(), seen
         try:
             async with aclosing(self._cluster.watch(self._name, seen.version)) as changes:
                 async for change in changes:
                     if change is None or change.ended:
                         return change
-                    seen = change
+                    latest = change
         except Superseded:
-            return await self._get()
+            if (found := await self._get()) is None:
+                return None
+            latest = found
         # Something between us and the cluster may end watches early; that must not become a storm of them.
         await asyncio.sleep(max(0.0, began_s + _LOOK_AGAIN_S - time.monotonic()))
-        return seen
+        return latest
 
     async def _waiting(self, seen: TrainJob) -> Mishap | None:
         """Tells what keeps its pods from starting; a mishap once that has lasted too long."""

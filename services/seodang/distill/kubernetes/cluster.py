@@ -142,6 +142,11 @@ class Cluster:
             raise Unavailable(f"the cluster at {self._server} did not answer in time when asked to {doing}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"the cluster at {self._server} cannot be reached: {error}") from error
+        except ValueError as error:  # what the client's models say to an object of another form
+            raise Unsupported(
+                f"what the cluster at {self._server} says when asked to {doing} is not understood: {error}. Its "
+                "version may be too far from that of the Kubernetes client"
+            ) from error
 
     def _refused(self, doing: str, error: ApiException) -> NoReturn:
         said, namespace = _message(error), self._settings.namespace
