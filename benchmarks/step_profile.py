@@ -27,7 +27,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from benchmarks.peers import bandwidth, checkpoint
 from benchmarks.peers.work import RESERVED_IDS
 from benchmarks.result import RESULTS, Cell, Chart, Result, Row, interleaved, machine, number, versions
-from seodang.runtime.attention import Group, attend
+from seodang.runtime.attention import BLOCK_TOKENS, Group, attend
 from seodang.runtime.kernels.choice import choose_kernels
 from seodang.runtime.kernels.interface import Kernels
 from seodang.runtime.kernels.weight import Weight
@@ -186,25 +186,28 @@ def _kind(event: Any) -> str:
 class Subject:
     """One engine, and the steps that are measured of it."""
 
-    def __init__(self, folder: Path, dtype: DType, most: int, watch: Watch) -> None:
-        """``most`` requests at once."""
-        cache_bytes = most * 2 * PROMPT_TOKENS * checkpoint.cache_bytes_per_token(folder)
+    def __init__(self, folder: Path, dtype: DType, most: int, steps: int, watch: Watch) -> None:
+        """``most`` requests at once; ``steps`` are measured each time, and profiled as often."""
+        tokens = most * (PROMPT_TOKENS + most + 2 * steps + BLOCK_TOKENS) + BLOCK_TOKENS
+        cache_bytes = tokens * checkpoint.cache_bytes_per_token(folder)
         options = LoadOptions(dtype=dtype, max_batch=most, cache_bytes=cache_bytes, prefill_tokens=PROMPT_TOKENS)
         self._engine, info = load_engine("bench", str(folder), options, Ranks.alone(), lambda *_: None)
         self._vocabulary = info.vocab_size
+        self._steps = steps
         self._watch = watch
         self._draw = random.Random(0)
         self._numbers = itertools.count()
 
-    def prefill(self, steps: int) -> Row:
+    def prefill(self) -> Row:
         """A step computes one prompt; each has a prompt of its own, so none is in the cache."""
+        steps = -(-self._steps // 4)  # they take longer
         with self._requests(2 * steps, new_tokens=1):
             return self._measured(steps)
 
-    def decode(self, batch: int, steps: int) -> Row:
-        with self._requests(batch, new_tokens=batch + 2 * steps + 1):
+    def decode(self, batch: int) -> Row:
+        with self._requests(batch, new_tokens=batch + 2 * self._steps + 1):
             self._step(batch)  # one prompt at a time, beside those that decode already
-            return self._measured(steps)
+            return self._measured(self._steps)
 
     def _measured(self, steps: int) -> Row:
         """Milliseconds and work of one step: so many without the profiler, then so many with it."""
@@ -285,13 +288,13 @@ def row_of(measured: Row, found: Row) -> Row:
     return row
 
 
-def measurements(subjects: Mapping[str, Subject], batches: Sequence[int], steps: int) -> dict[str, Callable[[], Row]]:
+def measurements(subjects: Mapping[str, Subject], batches: Sequence[int]) -> dict[str, Callable[[], Row]]:
     """By name of row: weights and step."""
     found: dict[str, Callable[[], Row]] = {}
     for weights, subject in subjects.items():
         for batch in batches:
-            found[f"{weights}|decoding, batch {batch}"] = partial(subject.decode, batch, steps)
-        found[f"{weights}|prefill, {PROMPT_TOKENS} tokens"] = partial(subject.prefill, max(1, steps // 4))
+            found[f"{weights}|decoding, batch {batch}"] = partial(subject.decode, batch)
+        found[f"{weights}|prefill, {PROMPT_TOKENS} tokens"] = subject.prefill
     return found
 
 
@@ -308,8 +311,8 @@ def main() -> None:
     before, watch = machine(), Watch()
     folder = checkpoint.build(BENCH / f"qwen3-{given.layers}-layers", given.layers)
     with watch.over_what_is_loaded():
-        subjects = {weights: Subject(folder, dtype, max(batches), watch) for weights, dtype in WEIGHTS.items()}
-        taken = interleaved({"limits": limits, **measurements(subjects, batches, steps)}, rounds)
+        subjects = {weights: Subject(folder, dtype, max(batches), steps, watch) for weights, dtype in WEIGHTS.items()}
+        taken = interleaved({"limits": limits, **measurements(subjects, batches)}, rounds)
     found = taken.pop("limits")
     rows: list[Row] = []
     for name, measured in taken.items():

@@ -1,9 +1,12 @@
 """An environment of its own for each peer, made once under out/bench."""
 
+import hashlib
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from benchmarks.peers.session import PeerFailed
 
@@ -19,6 +22,12 @@ class Environment:
     requirements: tuple[str, ...]
     unwanted: tuple[str, ...] = ()
     """Taken out again after the installation: what a requirement brings along and breaks it here."""
+    cmake: tuple[str, ...] = ()
+    """Options for what is compiled, for this machine's processor."""
+
+    def home(self, folder: Path = FOLDER) -> Path:
+        """Where it is: what is compiled for one processor is not for another."""
+        return folder / (f"{self.name}-{_processor()}" if self.cmake else self.name)
 
     def python(self, limit_s: float, folder: Path = FOLDER) -> Path:
         """Its interpreter, after installing what is missing.
@@ -26,7 +35,7 @@ class Environment:
         Raises:
             PeerFailed: an installation failed or took longer than the limit.
         """
-        home = folder / self.name
+        home = self.home(folder)
         python, installed = home / "bin" / "python", home / "requirements.txt"
         wanted = "\n".join(self.requirements) + "\n"
         if installed.exists() and installed.read_text() == wanted:
@@ -37,7 +46,9 @@ class Environment:
             try:
                 if not python.exists():
                     _run([sys.executable, "-m", "venv", str(home)], log, limit_s)
-                _run([str(python), "-m", "pip", "install", *self.requirements], log, limit_s)
+                # pip would give another processor what it kept of this one's compilation.
+                anew = ["--no-cache-dir"] if self.cmake else []
+                _run([str(python), "-m", "pip", "install", *anew, *self.requirements], log, limit_s, self.cmake)
                 if self.unwanted:
                     _run([str(python), "-m", "pip", "uninstall", "--yes", *self.unwanted], log, limit_s)
             except subprocess.TimeoutExpired:
@@ -49,8 +60,16 @@ class Environment:
         return python
 
 
-def _run(command: list[str], log: object, limit_s: float) -> None:
-    subprocess.run(command, stdout=log, stderr=log, check=True, timeout=limit_s)  # type: ignore[call-overload]
+def _processor() -> str:
+    """A short name for all that it can do."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    features = next(line for line in lines if line.startswith(("flags", "Features")))
+    return hashlib.sha256(features.encode()).hexdigest()[:8]
+
+
+def _run(command: list[str], log: IO[str], limit_s: float, cmake: tuple[str, ...] = ()) -> None:
+    variables = os.environ | {"CMAKE_ARGS": " ".join(cmake)}
+    subprocess.run(command, stdout=log, stderr=log, env=variables, check=True, timeout=limit_s)
 
 
 def _reason(log: str) -> str:

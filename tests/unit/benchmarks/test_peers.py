@@ -43,13 +43,39 @@ def test_a_peer_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     assert not process.exists()
 
 
+def borrow_python(home: Path) -> None:
+    """An environment with this interpreter, so that none has to be made."""
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "python").symlink_to(sys.executable)
+
+
 def test_a_peer_that_cannot_be_installed_fails_with_the_reason_of_pip(tmp_path: Path) -> None:
-    python = tmp_path / "broken" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.symlink_to(sys.executable)
+    broken = Environment("broken", ("./no-such-folder",))
+    borrow_python(broken.home(tmp_path))
     with pytest.raises(PeerFailed, match=r"not installable here: .*no-such-folder"):
-        Environment("broken", ("./no-such-folder",)).python(limit_s=60, folder=tmp_path)
+        broken.python(limit_s=60, folder=tmp_path)
     assert not (tmp_path / "broken" / "requirements.txt").exists()
+
+
+def test_what_is_compiled_is_told_its_options_in_an_environment_of_this_processor(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (project / "backend.py").write_text(
+        "import os, pathlib\n"
+        "def build_wheel(*_):\n"
+        "    pathlib.Path('told').write_text(os.environ['CMAKE_ARGS'])\n"
+        "    raise SystemExit(1)\n"
+    )
+    environment = Environment("compiled", (str(project),), cmake=("-DGGML_NATIVE=ON", "-DLLAVA_BUILD=OFF"))
+    home = environment.home(tmp_path)
+    assert home.name.startswith("compiled-")
+    borrow_python(home)
+    with pytest.raises(PeerFailed, match="not installable here"):
+        environment.python(limit_s=100, folder=tmp_path)
+    assert (project / "told").read_text() == "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF"
 
 
 def test_prompts_are_the_same_for_every_engine_and_share_no_prefix() -> None:

@@ -26,6 +26,7 @@ from transformers import AutoModelForCausalLM
 
 from seodang.worker.messages import DType
 
+STEPS = 2
 LAYERS, HEADS, KEY_HEADS, KEY_AND_VALUE = 2, 4, 2, 16 + 16
 
 
@@ -47,13 +48,13 @@ def subjects(folder: Path) -> Iterator[Callable[[DType], Subject]]:
     """Engines under one watch."""
     watch = Watch()
     with watch.over_what_is_loaded():
-        yield lambda dtype: Subject(folder, dtype, 2, watch)
+        yield lambda dtype: Subject(folder, dtype, 2, STEPS, watch)
 
 
 def test_a_decoding_step_reads_every_matrix_once_and_every_cached_token(
     subjects: Callable[[DType], Subject], numbers_in_matrices: dict[str, int]
 ) -> None:
-    row = subjects("bfloat16").decode(2, steps=2)
+    row = subjects("bfloat16").decode(2)
     assert row["matrices_bytes"] == 2 * numbers_in_matrices["all"]
     assert row["matrices_operations"] == 2 * 2 * numbers_in_matrices["all"]
     # Of the two requests the one is at its tokens 260 and 261, the other one behind.
@@ -65,7 +66,7 @@ def test_a_decoding_step_reads_every_matrix_once_and_every_cached_token(
 def test_a_prefill_step_computes_a_whole_prompt_and_one_row_of_the_head(
     subjects: Callable[[DType], Subject], numbers_in_matrices: dict[str, int]
 ) -> None:
-    row = subjects("bfloat16").prefill(steps=2)
+    row = subjects("bfloat16").prefill()
     layers = numbers_in_matrices["all"] - numbers_in_matrices["head"]
     assert row["matrices_operations"] == 2 * (PROMPT_TOKENS * layers + numbers_in_matrices["head"])
     looked_at = PROMPT_TOKENS * (PROMPT_TOKENS + 1) / 2
@@ -75,14 +76,14 @@ def test_a_prefill_step_computes_a_whole_prompt_and_one_row_of_the_head(
 def test_int8_matrices_are_counted_with_their_scales(
     subjects: Callable[[DType], Subject], numbers_in_matrices: dict[str, int]
 ) -> None:
-    row = subjects("int8").decode(1, steps=1)
+    row = subjects("int8").decode(1)
     layers = numbers_in_matrices["all"] - numbers_in_matrices["head"]
     rows = LAYERS * ((HEADS + 2 * KEY_HEADS) * 16 + 64 + 2 * 96 + 64)
     assert row["matrices_bytes"] == layers + 4 * rows + 2 * numbers_in_matrices["head"]
 
 
 def test_every_kind_of_work_of_a_step_has_its_time(subjects: Callable[[DType], Subject]) -> None:
-    row = subjects("bfloat16").decode(2, steps=4)
+    row = subjects("bfloat16").decode(2)
     assert all(number(row, f"{kind}_ms") > 0 for kind in KINDS)
 
 
