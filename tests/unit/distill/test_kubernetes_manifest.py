@@ -24,6 +24,9 @@ SPEC = resolve(
         data=Data(source=FileSource(path="/state/data/sums.jsonl"), license="MIT"),
     )
 )
+READS_MORE = msgspec.structs.replace(
+    SPEC, shape=AdapterShape(base="/state/registry/aa"), tokenizer="/state/registry/aa"
+)
 
 
 def made(spec: JobSpec = SPEC, environment: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
@@ -42,7 +45,11 @@ def of_ranks(ranks: int) -> JobSpec:
     return msgspec.structs.replace(SPEC, budget=Budget(ranks=ranks))
 
 
-@pytest.mark.parametrize("body", [made(), made(of_ranks(16), node_ranks=8, gpu="nvidia.com/gpu")], ids=["cpu", "gpu"])
+@pytest.mark.parametrize(
+    "body",
+    [made(), made(of_ranks(16), node_ranks=8, gpu="nvidia.com/gpu"), made(READS_MORE)],
+    ids=["cpu", "gpu", "reads more"],
+)
 def test_the_manifest_is_of_the_published_schema(body: dict[str, Any]) -> None:
     check_train_job(body)
 
@@ -72,6 +79,15 @@ def test_the_schema_refuses_a_value_of_another_type() -> None:
     body = made()
     body["spec"]["trainer"]["numNodes"] = "2"
     with pytest.raises(ValueError, match="numNodes"):
+        check_train_job(body)
+
+
+def test_the_schema_refuses_two_mounts_of_one_volume() -> None:
+    body = made()
+    [container] = pod_patch(body)["containers"]
+    for mount in container["volumeMounts"]:
+        mount["name"] = "seodang-0"
+    with pytest.raises(ValueError, match='volumeMounts: Duplicate value: "seodang-0"'):
         check_train_job(body)
 
 
@@ -109,10 +125,9 @@ def test_settings_of_workers_are_passed_on_and_no_others() -> None:
 
 
 def test_pods_see_the_job_where_the_server_sees_it_and_nothing_that_it_does_not_read() -> None:
-    base = AdapterShape(base="/state/registry/aa")
-    pod = pod_patch(made(msgspec.structs.replace(SPEC, shape=base, tokenizer="/state/registry/aa")))
-    [volume] = pod["volumes"]
-    assert volume["persistentVolumeClaim"] == {"claimName": "state-distill-0"}
+    pod = pod_patch(made(READS_MORE))
+    volumes = {each["name"]: each["persistentVolumeClaim"] for each in pod["volumes"]}
+    assert list(volumes.values()) == [{"claimName": "state-distill-0"}] * 3
     [container] = pod["containers"]
     mounts = [(each["mountPath"], each["subPath"], each.get("readOnly", False)) for each in container["volumeMounts"]]
     assert mounts == [
@@ -120,7 +135,7 @@ def test_pods_see_the_job_where_the_server_sees_it_and_nothing_that_it_does_not_
         ("/state/data/sums.jsonl", "data/sums.jsonl", True),
         ("/state/registry/aa", "registry/aa", True),
     ]
-    assert {each["name"] for each in container["volumeMounts"]} == {volume["name"]}
+    assert [each["name"] for each in container["volumeMounts"]] == list(volumes)
 
 
 def test_a_job_that_reads_what_is_not_on_the_volume_is_refused() -> None:

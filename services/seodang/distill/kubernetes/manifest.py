@@ -21,7 +21,6 @@ JOB_ANNOTATION: Final = "distill.seodang/job"
 LABELS: Final = {"app.kubernetes.io/name": "distillation", "app.kubernetes.io/part-of": "seodang"}
 
 _MANAGER: Final = "distill.seodang/launcher"
-_VOLUME: Final = "seodang-state"
 _WORKER_VARIABLES: Final = "SEODANG_DISTILLATION_"
 _READABLE_LETTERS: Final = 24
 """Of the name: pods get the name of their TrainJob and more, in 63 letters."""
@@ -105,9 +104,13 @@ def _resources(seats: Seats, settings: KubernetesSettings) -> dict[str, dict[str
 def _volume_patch(folder: JobFolder, spec: JobSpec, state_dir: Path, claim: str) -> dict[str, Any]:
     """Only the job's own folder and what it reads are mounted: the volume also holds keys and other people's jobs."""
     mounts = [_mount(folder.root, state_dir), *(_mount(path, state_dir) | {"readOnly": True} for path in _read(spec))]
+    # TrainJob knows mounts apart by their volume, so each has one of its own, and all of them are the same claim.
+    names = [f"seodang-{number}" for number in range(len(mounts))]
     pod = {
-        "volumes": [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": claim}}],
-        "containers": [{"name": NODE, "volumeMounts": mounts}],
+        "volumes": [{"name": name, "persistentVolumeClaim": {"claimName": claim}} for name in names],
+        "containers": [
+            {"name": NODE, "volumeMounts": [{"name": name} | mount for name, mount in zip(names, mounts, strict=True)]}
+        ],
     }
     job = {"name": NODE, "template": {"spec": {"template": {"spec": pod}}}}
     return {"manager": _MANAGER, "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [job]}}}}
@@ -132,4 +135,4 @@ def _mount(path: Path, state_dir: Path) -> dict[str, Any]:
             f"SEODANG_DISTILL_STATE_DIR={state_dir}, the volume that its pods mount. Put it there, and let "
             "SEODANG_DISTILL_DATA_ROOTS name a folder there"
         )
-    return {"name": _VOLUME, "mountPath": str(path), "subPath": inside.relative_to(root).as_posix()}
+    return {"mountPath": str(path), "subPath": inside.relative_to(root).as_posix()}
