@@ -31,6 +31,7 @@ class Group:
     mask_R1QC: torch.Tensor | None
     """Added to the scores; None: plain causal."""
     dtype: torch.dtype
+    """In which a row of several queries looks at its context."""
     lengths_R: torch.Tensor | None = None
     """int32 slots that each row of a single query looks at."""
 
@@ -59,7 +60,7 @@ class AttentionPlan:
 
     @classmethod
     def of(cls, batch: Batch, dtype: torch.dtype, device: torch.device) -> "AttentionPlan":
-        """Lay out a batch; ``dtype`` is that of the scores."""
+        """Lay out a batch; ``dtype`` is that of the groups."""
         lengths, starts = batch.lengths_B, batch.starts_B
         row_of_token = np.repeat(np.arange(len(lengths)), lengths)
         firsts = np.cumsum(lengths) - lengths
@@ -119,15 +120,15 @@ def attend(
 ) -> torch.Tensor:
     """Scaled dot-product attention of one group, whose tokens ``query_TND`` holds: [T, N, D]."""
     heads, key_heads = query_TND.shape[1], key_RCKD.shape[2]
-    key, value = key_RCKD.transpose(1, 2), value_RCKD.transpose(1, 2)
+    key, value = (each.transpose(1, 2).to(group.dtype) for each in (key_RCKD, value_RCKD))
     if group.queries == 1:
         # One query a row: the query heads of a key head become its queries, so no key is copied.
-        query = query_TND.view(group.rows, key_heads, heads // key_heads, -1)
+        query = query_TND.view(group.rows, key_heads, heads // key_heads, -1).to(group.dtype)
         output = F.scaled_dot_product_attention(query, key, value, attn_mask=group.mask(window), scale=scale)
-        return output.flatten(1, 2)
+        return output.flatten(1, 2).to(query_TND.dtype)
     causal = group.mask_R1QC is None and (window is None or window >= group.context)
     output = F.scaled_dot_product_attention(
-        query_TND.transpose(0, 1)[None],
+        query_TND.transpose(0, 1)[None].to(group.dtype),
         key,
         value,
         attn_mask=None if causal else group.mask(window),
@@ -135,4 +136,4 @@ def attend(
         scale=scale,
         enable_gqa=heads != key_heads,
     )
-    return output[0].transpose(0, 1)
+    return output[0].transpose(0, 1).to(query_TND.dtype)

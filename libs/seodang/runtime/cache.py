@@ -44,9 +44,9 @@ class PagedCache:
         pool = self._pools[layer, entry]
         pool.view(-1, *pool.shape[2:]).index_copy_(0, plan.write_slots_T, new_TKD)
 
-    def context(self, layer: int, entry: int, group: Group, new_TKD: torch.Tensor) -> torch.Tensor:
-        """What a group's rows look at: [R, C, K, D]; ``new_TKD`` are the batch's new tokens, already written."""
-        if group.blocks is None:
-            return new_TKD[group.tokens][None]
+    def context(self, layer: int, entry: int, group: Group, plan: AttentionPlan) -> torch.Tensor:
+        """What a group's rows look at, with their new tokens, which are written already: [R, C, K, D]."""
         pool = self._pools[layer, entry]
+        if group.blocks is None:
+            return pool.view(-1, *pool.shape[2:]).index_select(0, plan.write_slots_T[group.tokens])[None]
         return pool.index_select(0, group.blocks).view(group.rows, group.context, *pool.shape[2:])

@@ -91,7 +91,8 @@ class Executor:
     def forward(self, batch: Batch) -> torch.Tensor:
         """Compute the batch and store it in the cache; returns the final hidden states of its outputs, [N, H]."""
         self.announce.forward(batch)
-        plan = AttentionPlan.of(batch, self._kernels.activations, self.device)
+        dtype = self._kernels.context_dtype(self.dtype, len(batch.tokens_T))
+        plan = AttentionPlan.of(batch, dtype, self.device)
         stage = self._part.stage
         received: torch.Tensor | None = None
         if not stage.is_first:

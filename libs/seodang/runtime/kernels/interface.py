@@ -15,6 +15,9 @@ class Kernels(Protocol):
 
     activations: torch.dtype
 
+    def context_dtype(self, cache: torch.dtype, tokens: int) -> torch.dtype:
+        """In which prompts look at what such a cache holds, in a batch of so many tokens."""
+
     def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
         """[T, N]"""
 
@@ -23,6 +26,20 @@ class Kernels(Protocol):
 
     def rotate(self, x_TND: torch.Tensor, cos_sin: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """Rotate heads whose first and second half are the two coordinates; the first half of sin is negated."""
+
+    def place_heads(
+        self,
+        qkv_THD: torch.Tensor,
+        norms: tuple[torch.Tensor, torch.Tensor] | None,
+        epsilon: float,
+        cos_sin: tuple[torch.Tensor, torch.Tensor],
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        slots_T: torch.Tensor,
+    ) -> torch.Tensor:
+        """Queries [T, N, D] of all heads [T, N + K + K, D], normed and rotated; keys, which are too, and values go to
+        their slots of the pools. ``norms`` are the weights for queries and for keys, if they are normed.
+        """
 
     def gated(self, x_TH: torch.Tensor, gate_up_IH: Weight, down_HI: Weight) -> torch.Tensor:
         """down(silu(gate(x)) * up(x)); the rows of gate come before those of up."""

@@ -14,7 +14,7 @@
 #include "weights.h"
 
 enum { AHEAD = 8, CHUNK = 32, HEADS = 8, TOKEN_BLOCK = 64 }; /* what one thread takes at a time */
-enum { MANY_TOKENS = 12, WIDE = 16384 };
+enum { MANY_TOKENS = 12, WIDE = 16384, LARGEST_HEAD = 1024 };
 #define PARALLEL_WORK 65536 /* multiply-adds below which threads cost more than they save */
 
 INLINE float sum(floats v) {
@@ -350,33 +350,70 @@ void seodang_experts(float *y, float *inner, float *outer, int *order, uint32_t 
     }
 }
 
-/* y = x / rms(x) * w, row by row */
+/* One row of y = x / rms(x) * w */
+INLINE void norm(float *into, const float *from, const void *w, int type, long H, float epsilon) {
+    float square = 0;
+    for (long h = 0; h < H; h++) square += from[h] * from[h];
+    float scale = 1.0f / sqrtf(square / (float)H + epsilon);
+    if (type == F32)
+        for (long h = 0; h < H; h++) into[h] = from[h] * scale * load_one(w, h, F32);
+    else
+        for (long h = 0; h < H; h++) into[h] = from[h] * scale * load_one(w, h, BF16);
+}
+
 void seodang_rms_norm(float *y, const float *x, long x_stride, const void *w, int type, long T, long H, float epsilon) {
-    for (long t = 0; t < T; t++) {
-        const float *from = x + t * x_stride;
-        float *into = y + t * H, square = 0;
-        for (long h = 0; h < H; h++) square += from[h] * from[h];
-        float scale = 1.0f / sqrtf(square / (float)H + epsilon);
-        if (type == F32)
-            for (long h = 0; h < H; h++) into[h] = from[h] * scale * load_one(w, h, F32);
-        else
-            for (long h = 0; h < H; h++) into[h] = from[h] * scale * load_one(w, h, BF16);
+#pragma omp parallel for schedule(static) if (T * H > PARALLEL_WORK)
+    for (long t = 0; t < T; t++) norm(y + t * H, x + t * x_stride, w, type, H, epsilon);
+}
+
+/* One head of y = x * cos + swap(x) * sin, with the first half of sin negated (see models/rotary.py) */
+INLINE void rotate(float *into, const float *from, const float *cos, const float *sin, long D) {
+    long half = D / 2;
+    for (long d = 0; d < half; d++) {
+        float first = from[d], second = from[d + half];
+        into[d] = first * cos[d] + second * sin[d];
+        into[d + half] = second * cos[d + half] + first * sin[d + half];
     }
 }
 
-/* y[T, heads, D] = x * cos + swap(x) * sin, with the first half of sin negated (see models/rotary.py) */
 void seodang_rotate(float *y, const float *x, long t_stride, long h_stride, const float *cos, const float *sin, long T,
                     long heads, long D) {
-    long half = D / 2;
+#pragma omp parallel for schedule(static) if (T * heads * D > PARALLEL_WORK)
     for (long t = 0; t < T; t++)
-        for (long h = 0; h < heads; h++) {
-            const float *from = x + t * t_stride + h * h_stride, *c = cos + t * D, *s = sin + t * D;
-            float *into = y + (t * heads + h) * D;
-            for (long d = 0; d < half; d++) {
-                into[d] = from[d] * c[d] + from[d + half] * s[d];
-                into[d + half] = from[d + half] * c[d + half] + from[d] * s[d + half];
-            }
+        for (long h = 0; h < heads; h++)
+            rotate(y + (t * heads + h) * D, x + t * t_stride + h * h_stride, cos + t * D, sin + t * D, D);
+}
+
+/* Numbers to a pool's cell, bfloat16 to the nearest, ties to the even one. */
+INLINE void keep(void *pool, long at, const float *from, long D, int type) {
+    if (type == F32)
+        memcpy((float *)pool + at, from, (size_t)D * sizeof *from);
+    else
+        for (long d = 0; d < D; d++) {
+            uint32_t bits;
+            memcpy(&bits, from + d, sizeof bits);
+            ((uint16_t *)pool)[at + d] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
         }
+}
+
+/* What attention does to x[T, heads + 2 * key_heads, D] before it looks: queries[T, heads, D] and keys are normed, if
+ * there are weights for that, and rotated; keys and values go to slots[T] of their pools.
+ */
+void seodang_place_heads(float *queries, const float *x, const void *query_norm, const void *key_norm, int norm_type,
+                         float epsilon, const float *cos, const float *sin, void *keys, void *values, int pool_type,
+                         const int64_t *slots, long T, long heads, long key_heads, long D) {
+#pragma omp parallel for schedule(static) if (T * heads * D > PARALLEL_WORK)
+    for (long t = 0; t < T; t++) {
+        const float *from = x + t * (heads + 2 * key_heads) * D;
+        for (long h = 0; h < heads + key_heads; h++, from += D) {
+            const void *w = h < heads ? query_norm : key_norm;
+            float head[LARGEST_HEAD], *into = h < heads ? queries + (t * heads + h) * D : head;
+            if (w) norm(head, from, w, norm_type, D, epsilon);
+            rotate(into, w ? head : from, cos + t * D, sin + t * D, D);
+            if (h >= heads) keep(keys, (slots[t] * key_heads + h - heads) * D, head, D, pool_type);
+        }
+        keep(values, slots[t] * key_heads * D, from, key_heads * D, pool_type);
+    }
 }
 
 /* One row's cells of one key head in a pool: the cell of slot c lies in block table[c / BLOCK]. */

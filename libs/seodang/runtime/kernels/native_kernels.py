@@ -21,6 +21,7 @@ FEW_TOKENS_OF_NARROW: Final = 96
 """The same for int8 and int4 there, which become bfloat16 first: that must be worth its time."""
 FEW_TOKENS_OF_TILES: Final = 96
 """The same for bfloat16 and int8 weights where our loops have tiles to multiply them by."""
+LARGEST_HEAD: Final = 1024
 SIDE: Final = 16
 STEP: Final = 32
 """Tokens and inputs of a tile."""
@@ -47,6 +48,7 @@ class NativeKernels:
         if bfloat16 is None:
             bfloat16 = Bfloat16(library.seodang_multiplies_bfloat16())
         self._tiles = bfloat16 is Bfloat16.TILES
+        self._fast_bfloat16 = bool(bfloat16)
         self._few_tokens = {torch.float32: FEW_TOKENS}
         """Weights that torch multiplies faster than our loops do with more tokens than this."""
         if bfloat16:
@@ -60,9 +62,17 @@ class NativeKernels:
         self._experts = _bind(library, "experts", *[_POINTER] * 12, _INT, *[_LONG] * 6)
         self._rms_norm = _bind(library, "rms_norm", *[_POINTER] * 2, _LONG, _POINTER, _INT, *[_LONG] * 2, _FLOAT)
         self._rotate = _bind(library, "rotate", *[_POINTER] * 2, *[_LONG] * 2, *[_POINTER] * 2, *[_LONG] * 3)
+        self._place_heads = _bind(
+            library, "place_heads", *[_POINTER] * 4, _INT, _FLOAT, *[_POINTER] * 4, _INT, _POINTER, *[_LONG] * 4
+        )
         self._attention = _bind(
             library, "attention", *[_POINTER] * 5, _INT, _LONG, *[_POINTER] * 2, *[_LONG] * 6, _FLOAT
         )
+
+    def context_dtype(self, cache: torch.dtype, tokens: int) -> torch.dtype:
+        """The cache's own bfloat16 where torch multiplies that many times as fast, and computes the matrices too."""
+        faster = self._fast_bfloat16 and cache is torch.bfloat16 and tokens > FEW_TOKENS_OF_TILES
+        return cache if faster else self.activations
 
     def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
         """[T, N]"""
@@ -95,6 +105,33 @@ class NativeKernels:
         out = torch.empty(x_TND.shape)
         strides = x_TND.stride()[:2]
         self._rotate(out.data_ptr(), x_TND.data_ptr(), *strides, cos.data_ptr(), sin.data_ptr(), tokens, heads, size)
+        return out
+
+    def place_heads(
+        self,
+        qkv_THD: torch.Tensor,
+        norms: tuple[torch.Tensor, torch.Tensor] | None,
+        epsilon: float,
+        cos_sin: tuple[torch.Tensor, torch.Tensor],
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        slots_T: torch.Tensor,
+    ) -> torch.Tensor:
+        """Queries [T, N, D]; keys and values to their slots."""
+        tokens, all_heads, size = qkv_THD.shape
+        key_heads = keys.shape[2]
+        assert qkv_THD.is_contiguous()
+        assert size <= LARGEST_HEAD
+        assert slots_T.dtype is torch.int64
+        out = torch.empty(tokens, all_heads - 2 * key_heads, size)
+        weights = (None, None) if norms is None else norms
+        kind = 0 if norms is None else TYPES[norms[0].dtype]
+        self._place_heads(
+            *(_pointer(tensor) for tensor in (out, qkv_THD, *weights)),
+            *(kind, epsilon),
+            *(tensor.data_ptr() for tensor in (*cos_sin, keys, values)),
+            *(TYPES[keys.dtype], slots_T.data_ptr(), tokens, out.shape[1], key_heads, size),
+        )
         return out
 
     def gated(self, x_TH: torch.Tensor, gate_up_IH: Weight, down_HI: Weight) -> torch.Tensor:

@@ -20,6 +20,11 @@ class TorchKernels:
         self.activations = activations
         self._widen = widen
 
+    def context_dtype(self, cache: torch.dtype, tokens: int) -> torch.dtype:
+        """The activations'."""
+        del cache, tokens
+        return self.activations
+
     def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
         """[T, N]"""
         if isinstance(weight_NK, torch.Tensor):
@@ -36,6 +41,27 @@ class TorchKernels:
         """Rotate heads whose first and second half are the two coordinates."""
         cos, sin = cos_sin
         return torch.addcmul(x_TND * cos, x_TND.roll(x_TND.shape[-1] // 2, -1), sin)
+
+    def place_heads(
+        self,
+        qkv_THD: torch.Tensor,
+        norms: tuple[torch.Tensor, torch.Tensor] | None,
+        epsilon: float,
+        cos_sin: tuple[torch.Tensor, torch.Tensor],
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        slots_T: torch.Tensor,
+    ) -> torch.Tensor:
+        """Queries [T, N, D]; keys and values to their slots."""
+        key_heads = keys.shape[2]
+        sizes = [qkv_THD.shape[1] - 2 * key_heads, key_heads, key_heads]
+        query_TND, key_TKD, value_TKD = torch.split(qkv_THD, sizes, dim=1)
+        if norms is not None:
+            query_TND = self.rms_norm(query_TND, norms[0], epsilon)
+            key_TKD = self.rms_norm(key_TKD, norms[1], epsilon)
+        for pool, new_TKD in ((keys, self.rotate(key_TKD, cos_sin)), (values, value_TKD)):
+            pool.view(-1, *pool.shape[2:]).index_copy_(0, slots_T, new_TKD.to(pool.dtype))
+        return self.rotate(query_TND, cos_sin)
 
     def gated(self, x_TH: torch.Tensor, gate_up_IH: Weight, down_HI: Weight) -> torch.Tensor:
         """down(silu(gate(x)) * up(x))"""

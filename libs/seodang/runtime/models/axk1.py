@@ -78,7 +78,7 @@ class AXK1:
         cos_sin = self._rotary.at(plan.positions_T, hidden_TH.dtype)
         for index, layer in self._layers.items():
             mixed = layer.attention(layer.input_norm(hidden_TH), cos_sin, plan, cache, index)
-            hidden_TH = hidden_TH + add_up(mixed, tp)
+            hidden_TH = add_up(mixed, tp).add_(hidden_TH)
             expanded = add_up(layer.mlp(layer.mlp_norm(hidden_TH)), tp)
             hidden_TH = hidden_TH + (expanded if layer.output_norm is None else layer.output_norm(expanded))
         return hidden_TH if self._norm is None else self._norm(hidden_TH)
@@ -162,7 +162,7 @@ class LatentAttention:
                 mixed = kernels.attention(query, pool, pool, self._latent, group, self._scale)
                 parts.append(self._release(mixed))
                 continue
-            context_RCD = cache.context(layer, 0, group, new_T1D)[:, :, 0].to(x_TH.dtype)
+            context_RCD = cache.context(layer, 0, group, plan)[:, :, 0].to(x_TH.dtype)
             attend = self._absorbed if group.queries <= self._absorb_up_to else self._expanded
             parts.append(attend(group, nope, rope, context_RCD))
         mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -197,10 +197,12 @@ class LatentAttention:
         key = torch.cat([key_nope, rotary_CD.expand(self._heads, -1, -1)], dim=-1)
         query = torch.cat([nope_QND, rope_QND], dim=-1).transpose(0, 1)
         mask = group.mask_R1QC
+        value = F.pad(value, (0, query.shape[-1] - self._value))  # torch's fast way wants one size for all
+        query, key, value = (each[None].to(group.dtype) for each in (query, key, value))
         output = F.scaled_dot_product_attention(
-            query[None], key[None], value[None], attn_mask=mask, is_causal=mask is None, scale=self._scale
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=self._scale
         )
-        return output[0].transpose(0, 1).flatten(1)
+        return output[0, ..., : self._value].transpose(0, 1).flatten(1).to(nope_QND.dtype)
 
     def _order_rotary_halves(self, query_size: int) -> None:
         """Reorder projection rows once, so that the rotary part needs no reordering at every step."""

@@ -104,7 +104,7 @@ class _CacheView(Cache):  # type: ignore[misc]
     def _entry(self, layer: int, entry: int, new_1KTD: torch.Tensor) -> torch.Tensor:
         new_TKD = new_1KTD[0].transpose(0, 1)
         self._cache.write(layer, entry, new_TKD, self._plan)
-        contexts = [self._cache.context(layer, entry, group, new_TKD).flatten(0, 1) for group in self._plan.groups]
+        contexts = [self._cache.context(layer, entry, group, self._plan).flatten(0, 1) for group in self._plan.groups]
         context_CKD = contexts[0] if len(contexts) == 1 else torch.cat(contexts)
         return context_CKD.transpose(0, 1)[None]
 

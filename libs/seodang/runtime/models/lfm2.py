@@ -86,7 +86,7 @@ class LFM2:
             else:
                 mixed_TH = add_up(layer.operator(normed_TH, cos_sin, plan, cache, index), tp)
             hidden_TH = hidden_TH + mixed_TH
-            hidden_TH = hidden_TH + add_up(layer.mlp(layer.mlp_norm(hidden_TH)), tp)
+            hidden_TH = add_up(layer.mlp(layer.mlp_norm(hidden_TH)), tp).add_(hidden_TH)
         return hidden_TH if self._norm is None else self._norm(hidden_TH)
 
 

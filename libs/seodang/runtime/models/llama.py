@@ -72,8 +72,8 @@ class Llama:
         cos_sin = self._rotary.at(plan.positions_T, hidden_TH.dtype)
         for index, layer in self._layers.items():
             mixed = layer.attention(layer.input_norm(hidden_TH), cos_sin, plan, cache, index)
-            hidden_TH = hidden_TH + add_up(mixed, tp)
-            hidden_TH = hidden_TH + add_up(layer.mlp(layer.mlp_norm(hidden_TH)), tp)
+            hidden_TH = add_up(mixed, tp).add_(hidden_TH)
+            hidden_TH = add_up(layer.mlp(layer.mlp_norm(hidden_TH)), tp).add_(hidden_TH)
         return hidden_TH if self._norm is None else self._norm(hidden_TH)
 
 
@@ -115,10 +115,9 @@ class GroupedQueryAttention:
         names: AttentionNames,
         epsilon: float,
     ) -> None:
-        hidden, tp = config.hidden_size, source.seat.layout.tp
-        heads, key_heads = config.num_attention_heads, config.num_key_value_heads
+        hidden, heads, key_heads = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
         self._kernels = kernels
-        self._heads, self._key_heads, self._size = heads // tp, key_heads // tp, size
+        self._size = size
         self._scale = float(size**-0.5)
         self._qkv = source.matrix(
             Part(f"{name}.q_proj.weight", (heads * size, hidden), 0),
@@ -126,11 +125,11 @@ class GroupedQueryAttention:
             Part(f"{name}.v_proj.weight", (key_heads * size, hidden), 0),
         )
         self._out = source.matrix(Part(f"{name}.{names.out}.weight", (hidden, heads * size), 1))
-        self._query_norm: Norm | None = None
-        self._key_norm: Norm | None = None
+        self._norms: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._epsilon = epsilon
         if names.query_norm and names.key_norm:
-            self._query_norm = Norm(source, kernels, f"{name}.{names.query_norm}", size, epsilon)
-            self._key_norm = Norm(source, kernels, f"{name}.{names.key_norm}", size, epsilon)
+            query_norm, key_norm = (f"{name}.{norm}.weight" for norm in (names.query_norm, names.key_norm))
+            self._norms = source.rows(Part(query_norm, (size,))), source.rows(Part(key_norm, (size,)))
 
     def __call__(
         self,
@@ -141,25 +140,17 @@ class GroupedQueryAttention:
         layer: int,
     ) -> torch.Tensor:
         """[T, H] to this rank's summand of [T, H]."""
-        kernels, heads, key_heads = self._kernels, self._heads, self._key_heads
-        qkv_TND = kernels.linear(x_TH, self._qkv).view(len(x_TH), -1, self._size)
-        query_TND, key_TKD, value_TKD = torch.split(qkv_TND, [heads, key_heads, key_heads], dim=1)
-        if self._query_norm is not None and self._key_norm is not None:
-            query_TND, key_TKD = self._query_norm(query_TND), self._key_norm(key_TKD)
-        query_TND = kernels.rotate(query_TND, cos_sin)
-        key_TKD = kernels.rotate(key_TKD, cos_sin).to(cache.dtype)
-        value_TKD = value_TKD.to(cache.dtype)
-        cache.write(layer, 0, key_TKD, plan)
-        cache.write(layer, 1, value_TKD, plan)
+        kernels = self._kernels
+        qkv_THD = kernels.linear(x_TH, self._qkv).view(len(x_TH), -1, self._size)
+        keys, values = cache.pool(layer, 0), cache.pool(layer, 1)
+        query_TND = kernels.place_heads(qkv_THD, self._norms, self._epsilon, cos_sin, keys, values, plan.write_slots_T)
         parts = []
         for group in plan.groups:
             query = query_TND[group.tokens]
             if group.queries == 1:
-                pools = cache.pool(layer, 0), cache.pool(layer, 1)
-                parts.append(kernels.attention(query, *pools, self._size, group, self._scale))
+                parts.append(kernels.attention(query, keys, values, self._size, group, self._scale))
             else:
-                key = cache.context(layer, 0, group, key_TKD).to(query.dtype)
-                value = cache.context(layer, 1, group, value_TKD).to(query.dtype)
+                key, value = (cache.context(layer, entry, group, plan) for entry in (0, 1))
                 parts.append(attend(group, query, key, value, scale=self._scale))
         mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
         return kernels.linear(mixed.flatten(1), self._out)

@@ -135,6 +135,37 @@ def test_rotate_heads_in_wider_rows(native: NativeKernels, size: int) -> None:
     assert_near(native.rotate(x, cos_sin), PLAIN.rotate(x, cos_sin))
 
 
+@both_dtypes
+@pytest.mark.parametrize("normed", [True, False], ids=["normed", "as they are"])
+@pytest.mark.parametrize("tokens", [1, 5, 70])
+def test_place_heads(native: NativeKernels, dtype: torch.dtype, normed: bool, tokens: int) -> None:
+    heads, key_heads, size, blocks = 6, 2, 20, 7
+    qkv, cos_sin = torch.randn(tokens, heads + 2 * key_heads, size), torch.randn(2, tokens, 1, size).unbind()
+    norms = (weights(size, dtype=dtype), weights(size, dtype=dtype)) if normed else None
+    slots = torch.randperm(blocks * BLOCK_TOKENS)[:tokens]
+
+    def place(kernels: NativeKernels | TorchKernels, norms: Any) -> tuple[torch.Tensor, ...]:
+        pools = [torch.full((blocks, BLOCK_TOKENS, key_heads, size), 7.0, dtype=dtype) for _ in range(2)]
+        return kernels.place_heads(qkv, norms, 1e-6, cos_sin, *pools, slots), *pools
+
+    wide_norms = None if norms is None else tuple(norm.float() for norm in norms)
+    queries, *pools = place(native, norms)
+    plain_queries, *plain_pools = place(PLAIN, wide_norms)
+    assert_near(queries, plain_queries)
+    for pool, plain_pool in zip(pools, plain_pools, strict=True):
+        nearly = 2e-5 if dtype is torch.float32 else 2**-7  # a sum in another order may be rounded to the neighbour
+        torch.testing.assert_close(pool, plain_pool, rtol=nearly, atol=2e-5)
+    assert torch.equal(pools[1], plain_pools[1]), "values are only rounded"
+
+
+@pytest.mark.parametrize("bfloat16", Bfloat16)
+def test_only_large_batches_look_at_bfloat16_as_it_is(library: ctypes.CDLL, bfloat16: Bfloat16) -> None:
+    kernels = NativeKernels(library, bfloat16=bfloat16)
+    assert kernels.context_dtype(torch.bfloat16, FEW_TOKENS_OF_TILES) is torch.float32
+    assert kernels.context_dtype(torch.float32, 2048) is torch.float32
+    assert (kernels.context_dtype(torch.bfloat16, 2048) is torch.bfloat16) == bool(bfloat16)
+
+
 @every_form
 @pytest.mark.parametrize("tokens", TOKENS)
 @pytest.mark.parametrize(("hidden", "width"), [(24, 20), (250, 130)])
