@@ -1,6 +1,6 @@
 """How much of what a teacher can teach each form of its signal teaches: students of the bundled teacher's own language.
 
-    python -m benchmarks.distillation [--seeds 3] [--steps 300]
+    python -m benchmarks.distillation [--seeds 3] [--steps 200]
 
 N positions, V vocabulary, K entries a position.
 """
@@ -41,7 +41,9 @@ ID_BITS: Final = 12
 LONGEST: Final = 128
 STEP_TOKENS: Final = 1024
 HELD_OUT: Final = 0.1
-ALONE, WHOLE, OURS = "cross-entropy alone", "whole distribution", "4 + 8 sampled, from the store"
+ALONE, WHOLE = "cross-entropy alone", "whole distribution"
+SAMPLED: Final = SampledTarget(head=4, tail_draws=12)
+OURS: Final = f"{SAMPLED.head} + {SAMPLED.tail_draws} sampled, from the store"
 SUMMARY: Final = f"""A small language model (Qwen3, 2 layers x 128) learns what the bundled teacher says at
 temperature 1 when nobody asks it anything: the same texts, steps and first weights for every form of the teacher's
 signal. On texts of the teacher that nobody trained on, `forward_kl` is the exact KL(teacher | student) in nats a
@@ -258,8 +260,7 @@ def measure(seeds: int, steps: int, count: int) -> list[Row]:
             for number, split in enumerate(splits)
         )
         for seed in range(seeds):
-            target = SampledTarget(head=4, tail_draws=8)
-            ours = scored(Path(root) / f"sampled-{seed}", teacher, splits[0], target, seed)
+            ours = scored(Path(root) / f"sampled-{seed}", teacher, splits[0], SAMPLED, seed)
             for name, row in of_seed(seed, steps, splits, (wholes[0], wholes[1]), ours).items():
                 found.setdefault(name, []).append(row)
     return [{"signal": name, **medians(rows)} for name, rows in found.items()]
@@ -268,8 +269,8 @@ def measure(seeds: int, steps: int, count: int) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--texts", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--texts", type=int, default=4000)
     given = parser.parse_args()
     before = machine()
     rows = measure(given.seeds, given.steps, given.texts)

@@ -36,7 +36,8 @@ SUMMARY: Final = """The same random-weight Qwen3 ({layers} layers, hidden 1024, 
 intermediate 3072, vocabulary 32,000, tied head) and the same work: {prompt_tokens} random prompt tokens and
 {new_tokens} greedy tokens for each of 1 to {most} requests at once. Each engine runs in its own process and
 environment, with the same number of threads; the engines take turns, rounds: {rounds}, and figures are medians.
-llama.cpp is compiled for the processor it runs on, as named below. *int8* and *int4* are our layers' matrices,
+llama.cpp is compiled for the processor it runs on, as named below, and multiplies without AMX, with which it crashes
+where gcc 12 compiles it. *int8* and *int4* are our layers' matrices,
 converted while the checkpoint loads, embedding and head staying bf16; *q8_0* is llama.cpp's int8 of all matrices.
 `prefill` is measured with one new token, `decode` is what the other tokens took on top, so a scheduler that mixes
 both is not favoured. `start` is from the start of the process to its first token; what an engine compiles and keeps
