@@ -28,13 +28,16 @@ from seodang.distillation.loss import (
     distillation_loss,
 )
 from seodang.distillation.recipes.candidates import choose
+from seodang.runtime.kernels.choice import choose_kernels
 from seodang.runtime.scorer import Scores, ScoreSpec, score
+from seodang.runtime.sharding import Ranks
 
 HEAD: Final = 4
 DRAWS: Final = 8
 WIDTH: Final = 64
 FEATURES: Final = 96
 _CHUNK: Final = 64
+KERNELS: Final = choose_kernels(Ranks.alone(), torch.float32)
 OBJECTIVES: Final = {
     "forward KL": Objective(),
     "JSD at beta 0.5": Objective("generalized_jsd", beta=0.5),
@@ -179,7 +182,7 @@ def _scored(hidden_NH: Tensor, head_VH: Tensor, top_k: int, draws: int, seed: in
     count = len(hidden_NH)
     spec = ScoreSpec(temperature=1.0, top_k=top_k, tail_samples=draws, seed=seed, entropy=True)
     none = torch.full((count,), -1)
-    return score(lambda part: hidden_NH @ head_VH[part].T, len(head_VH), spec, none, None, np.arange(count))
+    return score(KERNELS, lambda part: hidden_NH @ head_VH[part].T, len(head_VH), spec, none, None, np.arange(count))
 
 
 def _entries(scores: Scores) -> tuple[Tensor, Tensor]:

@@ -71,7 +71,7 @@ class Executor:
         self.config = config
         self.dtype = dtype
         """Of weights and cache; what is computed in between has the kernels' dtype."""
-        self._kernels = kernels
+        self.kernels = kernels
         self.device = part.device
         self.vocab_size: int = config.vocab_size
         self.announce: Announce = Silence()
@@ -91,13 +91,13 @@ class Executor:
     def forward(self, batch: Batch) -> torch.Tensor:
         """Compute the batch and store it in the cache; returns the final hidden states of its outputs, [N, H]."""
         self.announce.forward(batch)
-        dtype = self._kernels.context_dtype(self.dtype, len(batch.tokens_T))
+        dtype = self.kernels.context_dtype(self.dtype, len(batch.tokens_T))
         plan = AttentionPlan.of(batch, dtype, self.device)
         stage = self._part.stage
         received: torch.Tensor | None = None
         if not stage.is_first:
             shape = (len(batch.tokens_T), self.config.hidden_size)
-            received = torch.empty(shape, dtype=self._kernels.activations, device=self.device)
+            received = torch.empty(shape, dtype=self.kernels.activations, device=self.device)
             dist.recv(received, stage.previous, group=stage.group)
         hidden_TH = self._decoder.forward(plan, received, self.cache)
         if not stage.is_last:
@@ -118,7 +118,7 @@ class Executor:
         hidden = self.hidden(outputs)
 
         def of(weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-            logits = self._kernels.linear(hidden, weight).float()
+            logits = self.kernels.logits(hidden, weight)
             return (logits if bias is None else logits + bias).T
 
         return self._from_head(of, vocabulary, len(hidden)).T

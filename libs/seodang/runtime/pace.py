@@ -7,6 +7,8 @@ from typing import Final
 
 TRIAL_STEPS: Final = 6
 """Steps of each of two depths after which they are compared. They take turns, so that both meet the same machine."""
+FEW_STEPS: Final = 3
+"""The same where every step of the new depth was slower than every step of the old one, by a tenth or more."""
 FIRST_WAIT: Final = 128
 """Steps from one round of trials to the next; doubled whenever a round changes nothing."""
 LAST_WAIT: Final = 16_384
@@ -40,7 +42,8 @@ class Pace:
                 self._start_round()
             return
         self._trial[depth].append((tokens, seconds))
-        if min(map(len, self._trial.values())) >= TRIAL_STEPS:
+        steps = min(map(len, self._trial.values()))
+        if steps >= TRIAL_STEPS or (steps >= FEW_STEPS and self._is_hopeless()):
             self._judge()
 
     def _start_round(self) -> None:
@@ -49,6 +52,11 @@ class Pace:
 
     def _start_trial(self) -> None:
         self._trial = {self._depths[index]: [] for index in (self._best, *self._rivals[:1])}
+
+    def _is_hopeless(self) -> bool:
+        steps = (self._trial[self._depths[index]] for index in (self._best, self._rivals[0]))
+        best, rival = ([tokens / seconds for tokens, seconds in each] for each in steps)
+        return max(rival) < 0.9 * min(best)
 
     def _judge(self) -> None:
         rival = self._rivals.pop(0)

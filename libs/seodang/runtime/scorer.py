@@ -1,8 +1,8 @@
 """The model's distribution at given positions, exact where it says so, and never positions x vocabulary at once.
 
 P positions, V vocabulary, k head, n tail draws, K named ids. The vocabulary is walked in tiles of at most
-``TILE_FLOATS``: once for normaliser, head, entropy and named ids, and once more, only if there are tail draws and more
-than one tile, for the draws.
+``TILE_FLOATS``: once for normaliser, head, entropy and named ids, and once more if there are tail draws. A single
+tile's logits are computed once for both.
 
 The draws are systematic: n points, equally spaced from one uniform offset, on the tail's cumulative mass. So a token
 with a share s of the tail is drawn n*s times on average, each draw weighs tail_mass / n, and sums over the vocabulary
@@ -16,11 +16,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 import torch
 
+from seodang.runtime.kernels.interface import Kernels
 from seodang.runtime.uniform import uniforms
+from seodang.runtime.walk import Survey, TailDraws
 from seodang.worker.messages import ScoreChunk
 from seodang.worker.tensor import Tensor
 
-TILE_FLOATS: Final = 4 * 2**20
+TILE_FLOATS: Final = 12 * 2**20
 
 
 class Logits(Protocol):
@@ -64,6 +66,7 @@ class Scores:
 
 
 def score(
+    kernels: Kernels,
     logits: Logits,
     vocabulary: int,
     spec: ScoreSpec,
@@ -72,34 +75,37 @@ def score(
     positions_P: np.ndarray[tuple[int], np.dtype[np.int64]],
 ) -> Scores:
     """Score P positions; -1 among ids means none, and scores NaN for a next id and -inf for a named one."""
-    count = len(next_ids_P)
+    count, scale, device = len(next_ids_P), 1.0 / spec.temperature, next_ids_P.device
     tiles = list(_tiles(vocabulary, max(1, TILE_FLOATS // max(1, count))))
-    wanted_PX = next_ids_P[:, None] if named_ids_PK is None else torch.cat([next_ids_P[:, None], named_ids_PK], dim=1)
-    walk = _Walk.start(wanted_PX, min(spec.top_k, vocabulary))
+    if len(tiles) == 1:
+        logits = _Kept(logits(tiles[0]))
+    wanted = _Wanted(next_ids_P[:, None] if named_ids_PK is None else torch.cat([next_ids_P[:, None], named_ids_PK], 1))
+    survey = Survey.start(count, min(spec.top_k, vocabulary), device)
     for tile in tiles:
-        walk.visit(tile, logits(tile) / spec.temperature)
-    lse_P = walk.logsumexp()
-    found_PX = (walk.wanted - lse_P[:, None]).float()
+        x_PS = logits(tile)
+        kernels.survey(survey, x_PS, scale, tile.start)
+        wanted.visit(tile, x_PS, scale)
+    lse_P = survey.logsumexp()
+    found_PX = (wanted.logits_PX - lse_P[:, None]).float()
     next_P = torch.where(next_ids_P >= 0, found_PX[:, 0], torch.nan)
-    top_P_k = walk.top_values.double() - lse_P[:, None]
+    top_P_k = survey.top_values_Pk.double() - lse_P[:, None]
     tail_P = (1.0 - top_P_k.exp().sum(-1)).clamp_(min=0.0) if spec.top_k < vocabulary else torch.zeros_like(lse_P)
-    sample_ids, sample_values = None, None
+    draws: TailDraws | None = None
     if spec.tail_samples:
-        offsets_P1 = torch.from_numpy(uniforms(spec.seed, positions_P))[:, None].to(lse_P.device)
-        sampler = _TailSampler(spec.tail_samples, offsets_P1, tail_P, walk.top_ids, lse_P)
+        offsets_P1 = torch.from_numpy(uniforms(spec.seed, positions_P))[:, None].to(device)
+        draws = TailDraws.start(offsets_P1, spec.tail_samples, tail_P, lse_P, survey.top_ids_Pk)
         for tile in tiles:
-            sampler.visit(tile, logits(tile) / spec.temperature)
-        sample_ids, sample_values = sampler.ids, sampler.logprobs
+            kernels.draw_tail(draws, logits(tile), scale, tile.start)
     return Scores(
         logsumexp_P=lse_P.float(),
         next_logprobs_P=next_P,
-        top_ids_Pk=walk.top_ids,
+        top_ids_Pk=survey.top_ids_Pk,
         top_logprobs_Pk=top_P_k.float(),
         tail_mass_P=tail_P.float(),
-        entropy_P=walk.entropy(),
+        entropy_P=survey.entropy(),
         named_logprobs_PK=None if named_ids_PK is None else found_PX[:, 1:],
-        sample_ids_Pn=sample_ids,
-        sample_logprobs_Pn=sample_values,
+        sample_ids_Pn=None if draws is None else draws.ids_Pn,
+        sample_logprobs_Pn=None if draws is None else draws.logprobs_Pn,
     )
 
 
@@ -108,99 +114,27 @@ def _tiles(vocabulary: int, width: int) -> Iterator[slice]:
         yield slice(begin, min(begin + width, vocabulary))
 
 
-@dataclass(slots=True)
-class _Walk:
-    """Running results of one walk over the vocabulary; sums are float64."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Logits of the whole vocabulary."""
 
-    wanted_ids: torch.Tensor
-    wanted: torch.Tensor
-    top_ids: torch.Tensor
-    top_values: torch.Tensor
-    peak: torch.Tensor
-    mass: torch.Tensor
-    moment: torch.Tensor
-    """Sum of exp(x - peak) * (x - peak), for the entropy."""
+    logits_PV: torch.Tensor
 
-    @classmethod
-    def start(cls, wanted_ids: torch.Tensor, top_k: int) -> "_Walk":
-        count, device = len(wanted_ids), wanted_ids.device
-        zeros = torch.zeros(count, dtype=torch.float64, device=device)
-        return cls(
-            wanted_ids=wanted_ids,
-            wanted=torch.full(wanted_ids.shape, -torch.inf, dtype=torch.float64, device=device),
-            top_ids=torch.full((count, top_k), -1, dtype=torch.int64, device=device),
-            top_values=torch.full((count, top_k), -torch.inf, device=device),
-            peak=torch.full((count,), -torch.inf, dtype=torch.float64, device=device),
-            mass=zeros,
-            moment=zeros.clone(),
-        )
-
-    def visit(self, tile: slice, x_PS: torch.Tensor) -> None:
-        peak = torch.maximum(self.peak, x_PS.amax(-1).double())
-        shifted = x_PS - peak[:, None].float()
-        weights = shifted.exp()
-        drop = torch.where(self.mass > 0, self.peak - peak, 0.0)
-        scale = drop.exp()
-        self.moment = (self.moment + self.mass * drop) * scale + (weights * shifted).sum(-1, dtype=torch.float64)
-        self.mass = self.mass * scale + weights.sum(-1, dtype=torch.float64)
-        self.peak = peak
-        inside = (self.wanted_ids >= tile.start) & (self.wanted_ids < tile.stop)
-        columns = (self.wanted_ids - tile.start).clamp(0, tile.stop - tile.start - 1)
-        self.wanted = torch.where(inside, x_PS.gather(1, columns).double(), self.wanted)
-        top_k = self.top_ids.shape[1]
-        if top_k:
-            values, columns = x_PS.topk(min(top_k, x_PS.shape[1]), dim=-1)
-            values = torch.cat([self.top_values, values], dim=-1)
-            ids = torch.cat([self.top_ids, columns + tile.start], dim=-1)
-            self.top_values, order = values.topk(top_k, dim=-1)
-            self.top_ids = ids.gather(1, order)
-
-    def logsumexp(self) -> torch.Tensor:
-        return self.peak + self.mass.log()
-
-    def entropy(self) -> torch.Tensor:
-        return (self.mass.log() - self.moment / self.mass).float()
+    def __call__(self, vocabulary: slice) -> torch.Tensor:
+        return self.logits_PV[:, vocabulary]
 
 
-class _TailSampler:
-    """Walks the tail's cumulative mass past n equally spaced points."""
+class _Wanted:
+    """float64 logits of ids that are asked for; -inf for those that are none."""
 
-    def __init__(
-        self,
-        draws: int,
-        offsets_P1: torch.Tensor,
-        tail_P: torch.Tensor,
-        head_ids_Pk: torch.Tensor,
-        lse_P: torch.Tensor,
-    ) -> None:
-        steps = torch.arange(draws, dtype=torch.float64, device=tail_P.device)
-        # A point may lie past the last token by rounding; it then counts for the last one with mass.
-        self._points_Pn = (offsets_P1 + steps) / draws * tail_P[:, None] * (1.0 - 1e-12)
-        self._before_P1 = torch.zeros_like(tail_P)[:, None]
-        self._head_ids = head_ids_Pk
-        self._lse_P = lse_P
-        self._has_tail_P1 = (tail_P > 0)[:, None]
-        self.ids = torch.full(self._points_Pn.shape, -1, dtype=torch.int64, device=tail_P.device)
-        self.logprobs = torch.full(self._points_Pn.shape, -torch.inf, device=tail_P.device)
+    def __init__(self, ids_PX: torch.Tensor) -> None:
+        self._ids_PX = ids_PX
+        self.logits_PX = torch.full(ids_PX.shape, -torch.inf, dtype=torch.float64, device=ids_PX.device)
 
-    def visit(self, tile: slice, x_PS: torch.Tensor) -> None:
-        logprobs_PS = x_PS - self._lse_P[:, None].float()
-        mass_PS = logprobs_PS.exp()
-        in_tile = (self._head_ids >= tile.start) & (self._head_ids < tile.stop)
-        if self._head_ids.shape[1]:
-            columns = (self._head_ids - tile.start).clamp(0, tile.stop - tile.start - 1)
-            keep = torch.ones_like(mass_PS).scatter_reduce_(1, columns, (~in_tile).to(mass_PS.dtype), "prod")
-            mass_PS = mass_PS * keep
-        cumulative_PS = self._before_P1 + mass_PS.cumsum(-1, dtype=torch.float64)
-        end_P1 = cumulative_PS[:, -1:]
-        column = torch.searchsorted(cumulative_PS, self._points_Pn, right=True)
-        last = mass_PS.shape[1] - 1 - (mass_PS.flip(-1) > 0).int().argmax(-1, keepdim=True)
-        column = torch.minimum(column, last)
-        # Points at or past this tile's start take their token here; a later tile overrides those past its end.
-        here = (self._points_Pn >= self._before_P1) & (end_P1 > self._before_P1) & self._has_tail_P1
-        self.ids = torch.where(here, column + tile.start, self.ids)
-        self.logprobs = torch.where(here, logprobs_PS.gather(1, column), self.logprobs)
-        self._before_P1 = end_P1
+    def visit(self, tile: slice, x_PS: torch.Tensor, scale: float) -> None:
+        inside = (self._ids_PX >= tile.start) & (self._ids_PX < tile.stop)
+        columns = (self._ids_PX - tile.start).clamp(0, tile.stop - tile.start - 1)
+        self.logits_PX = torch.where(inside, (x_PS.gather(1, columns) * scale).double(), self.logits_PX)
 
 
 def as_chunk(

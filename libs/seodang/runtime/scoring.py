@@ -79,6 +79,7 @@ class Scoring(Sequence):
         positions = slice(begin, begin + count)
         device = executor.device
         scores = score(
+            executor.kernels,
             lambda vocabulary: executor.logits(outputs, vocabulary),
             executor.vocab_size,
             self._spec,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from seodang.runtime.pace import FIRST_WAIT, TRIAL_STEPS, Pace
+from seodang.runtime.pace import FEW_STEPS, FIRST_WAIT, TRIAL_STEPS, Pace
 
 DEPTHS = (0, 2, 4)
 Rate = Callable[[int], float]
@@ -35,8 +35,14 @@ def test_it_goes_as_deep_as_pays() -> None:
 
 def test_what_does_not_pay_is_tried_ever_more_seldom() -> None:
     tried = [depth > 0 for depth in run(Pace(DEPTHS), 10_000, lambda depth: 100 / (1 + depth))]
-    assert sum(tried) <= 8 * TRIAL_STEPS
+    assert sum(tried) <= 8 * FEW_STEPS
     assert any(tried[-6_000:])
+
+
+def test_a_close_call_takes_more_steps() -> None:
+    pace = Pace((0, 3))
+    chosen = run(pace, 2 * TRIAL_STEPS + 1, lambda depth: {0: 100, 3: 95}[depth])
+    assert chosen.count(3) == TRIAL_STEPS
 
 
 def test_a_worse_neighbour_ends_the_search() -> None:

@@ -1,10 +1,17 @@
 """The scorer against plain float64 softmax over the whole vocabulary."""
 
+import shutil
+from typing import Protocol
+
 import numpy as np
 import pytest
 import torch
 
 from seodang.runtime import scorer
+from seodang.runtime.kernels.build import load_library
+from seodang.runtime.kernels.interface import Kernels
+from seodang.runtime.kernels.native_kernels import NativeKernels
+from seodang.runtime.kernels.torch_kernels import TorchKernels
 from seodang.runtime.scorer import Scores, ScoreSpec, score
 
 POSITIONS, VOCABULARY = 7, 300
@@ -14,17 +21,37 @@ def make_logits(seed: int = 0) -> torch.Tensor:
     return torch.randn(POSITIONS, VOCABULARY, generator=torch.Generator().manual_seed(seed)) * 3
 
 
-def run(logits: torch.Tensor, seed: int = 0, named: torch.Tensor | None = None, **spec: object) -> Scores:
-    settings = {"temperature": 1.0, "top_k": 0, "tail_samples": 0, "seed": seed, "entropy": True, **spec}
-    next_ids = torch.tensor([5, 299, 0, 17, 150, 33, -1])
-    return score(
-        lambda part: logits[:, part],
-        VOCABULARY,
-        ScoreSpec(**settings),  # type: ignore[arg-type]
-        next_ids,
-        named,
-        np.arange(POSITIONS),
-    )
+class Run(Protocol):
+    """The scorer on logits."""
+
+    def __call__(
+        self, logits: torch.Tensor, seed: int = 0, named: torch.Tensor | None = None, **spec: object
+    ) -> Scores:
+        """Score all positions."""
+
+
+@pytest.fixture(params=["torch", "native"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """On plain torch, and on our kernels."""
+    if request.param == "native" and shutil.which("gcc") is None:
+        pytest.skip("no gcc here")
+    plain = TorchKernels(torch.float32)
+    kernels: Kernels = plain if request.param == "torch" else NativeKernels(load_library())
+
+    def run(logits: torch.Tensor, seed: int = 0, named: torch.Tensor | None = None, **spec: object) -> Scores:
+        settings = {"temperature": 1.0, "top_k": 0, "tail_samples": 0, "seed": seed, "entropy": True, **spec}
+        next_ids = torch.tensor([5, 299, 0, 17, 150, 33, -1])
+        return score(
+            kernels,
+            lambda part: logits[:, part],
+            VOCABULARY,
+            ScoreSpec(**settings),  # type: ignore[arg-type]
+            next_ids,
+            named,
+            np.arange(POSITIONS),
+        )
+
+    return run
 
 
 @pytest.fixture(params=[10**6, 7 * 64, 7])
@@ -35,7 +62,7 @@ def tile_floats(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
-def test_normaliser_entropy_and_log_probabilities_are_exact(tile_floats: int, temperature: float) -> None:
+def test_normaliser_entropy_and_log_probabilities_are_exact(run: Run, tile_floats: int, temperature: float) -> None:
     logits = make_logits()
     named = torch.tensor([[0, 1, 299, -1]]).expand(POSITIONS, -1)
     result = run(logits, named=named, temperature=temperature)
@@ -51,7 +78,7 @@ def test_normaliser_entropy_and_log_probabilities_are_exact(tile_floats: int, te
 
 
 @pytest.mark.parametrize("top_k", [1, 12, 300, 1000])
-def test_the_head_and_the_mass_beyond_it_are_exact(tile_floats: int, top_k: int) -> None:
+def test_the_head_and_the_mass_beyond_it_are_exact(run: Run, tile_floats: int, top_k: int) -> None:
     logits = make_logits(1)
     result = run(logits, top_k=top_k)
     logprobs = logits.double().log_softmax(-1)
@@ -63,7 +90,7 @@ def test_the_head_and_the_mass_beyond_it_are_exact(tile_floats: int, top_k: int)
     )
 
 
-def test_extreme_logits_do_not_overflow(tile_floats: int) -> None:
+def test_extreme_logits_do_not_overflow(run: Run, tile_floats: int) -> None:
     logits = make_logits() * 1000 + 5000
     result = run(logits, top_k=2, tail_samples=4)
     assert torch.isfinite(result.logsumexp_P).all()
@@ -71,7 +98,7 @@ def test_extreme_logits_do_not_overflow(tile_floats: int) -> None:
     assert (result.entropy_P >= -1e-3).all()
 
 
-def test_draws_come_from_the_tail_with_their_log_probability(tile_floats: int) -> None:
+def test_draws_come_from_the_tail_with_their_log_probability(run: Run, tile_floats: int) -> None:
     logits = make_logits(2)
     result = run(logits, top_k=5, tail_samples=9)
     assert result.sample_ids_Pn is not None
@@ -85,7 +112,7 @@ def test_draws_come_from_the_tail_with_their_log_probability(tile_floats: int) -
     )
 
 
-def test_draws_do_not_depend_on_the_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_do_not_depend_on_the_tiles(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     logits = make_logits(3)
     whole = run(logits, top_k=3, tail_samples=16)
     monkeypatch.setattr(scorer, "TILE_FLOATS", 7 * 50)
@@ -96,7 +123,7 @@ def test_draws_do_not_depend_on_the_tiles(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("top_k", [0, 8])
-def test_sums_over_head_and_weighted_draws_are_unbiased(top_k: int) -> None:
+def test_sums_over_head_and_weighted_draws_are_unbiased(run: Run, top_k: int) -> None:
     """The mean over seeds of an estimated sum meets the exact sum within four standard errors."""
     logits = make_logits(4)[:1].expand(POSITIONS, -1)
     logprobs = logits[0].double().log_softmax(-1)
@@ -113,7 +140,7 @@ def test_sums_over_head_and_weighted_draws_are_unbiased(top_k: int) -> None:
     assert abs(values.mean() - exact) < 4 * values.std() / len(values) ** 0.5
 
 
-def test_a_draw_depends_on_seed_and_position_only() -> None:
+def test_a_draw_depends_on_seed_and_position_only(run: Run) -> None:
     logits = make_logits(5)
     first, again, other = run(logits, tail_samples=8), run(logits, tail_samples=8), run(logits, seed=1, tail_samples=8)
     assert first.sample_ids_Pn is not None
@@ -123,7 +150,7 @@ def test_a_draw_depends_on_seed_and_position_only() -> None:
     assert not torch.equal(first.sample_ids_Pn, other.sample_ids_Pn)
 
 
-def test_no_tail_gives_no_draws() -> None:
+def test_no_tail_gives_no_draws(run: Run) -> None:
     result = run(make_logits(), top_k=VOCABULARY, tail_samples=3)
     assert result.sample_ids_Pn is not None
     assert (result.sample_ids_Pn == -1).all()

@@ -15,7 +15,7 @@ import torch
 from seodang.runtime.attention import BLOCK_TOKENS
 
 SOURCE: Final = Path(__file__).with_name("kernels.c")
-HEADERS: Final = tuple(SOURCE.with_name(name) for name in ("weights.h", "tiles.h"))
+HEADERS: Final = tuple(SOURCE.with_name(name) for name in ("weights.h", "tiles.h", "scores.h"))
 COMPILE: Final = (
     *("-std=gnu11", "-O3", "-march=native", "-ffast-math", "-fopenmp", "-fPIC", "-Wno-psabi"),
     f"-DBLOCK={BLOCK_TOKENS}",

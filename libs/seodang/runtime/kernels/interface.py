@@ -1,5 +1,6 @@
 """What a model computes with. Shapes: T tokens, N outputs, K inputs, H hidden, I intermediate, E experts, k a token,
-R rows of one new token each, G query heads of a key head, D and V sizes of keys and values.
+R rows of one new token each, G query heads of a key head, D and V sizes of keys and values, P scored positions, S
+tokens of a part of the vocabulary.
 """
 
 from typing import Protocol
@@ -8,6 +9,7 @@ import torch
 
 from seodang.runtime.attention import Group
 from seodang.runtime.kernels.weight import Weight
+from seodang.runtime.walk import Survey, TailDraws
 
 
 class Kernels(Protocol):
@@ -20,6 +22,9 @@ class Kernels(Protocol):
 
     def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
         """[T, N]"""
+
+    def logits(self, x_TK: torch.Tensor, head_NK: torch.Tensor) -> torch.Tensor:
+        """float32 [T, N], which no narrower dtype has rounded on the way where the machine can do without."""
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         """Root mean square norm of the last dimension."""
@@ -67,3 +72,9 @@ class Kernels(Protocol):
         """One query token a row over its paged context: [R, N, V]. Pools are [blocks, slots, key heads, size]; values
         are the first ``value_size`` of each value cell.
         """
+
+    def survey(self, survey: Survey, logits_PS: torch.Tensor, scale: float, first: int) -> None:
+        """Add logits, times ``scale``, of the tokens from ``first`` on."""
+
+    def draw_tail(self, draws: TailDraws, logits_PS: torch.Tensor, scale: float, first: int) -> None:
+        """Draw what lies among the tokens from ``first`` on; a point beyond the last token takes the last with mass."""

@@ -23,7 +23,13 @@ INLINE float sum(floats v) {
     return total;
 }
 
-INLINE float silu(float x) { return x / (1.0f + expf(-x)); }
+/* x / (1 + exp(-x)) */
+INLINE floats silu(floats x) {
+    words negative = (words)(x < (floats){0});
+    floats small = exp_below((floats)((words)x | 0x80000000)), one = (floats){0} + 1.0f;
+    floats share = (floats)(((words)small & negative) | ((words)one & ~negative));
+    return x * share / (small + 1.0f);
+}
 
 /* y[t, n] = x[t] . w[n]: the heart of everything below. Strides are from row to row, in numbers. */
 typedef struct {
@@ -255,8 +261,10 @@ void seodang_linear(float *y, uint32_t *packed, const float *x, const void *w, c
 
 /* The first half of each row becomes silu(first half) * second half. */
 static void gate(float *inner, long row, long I) {
-    float *first = inner + row * 2 * I;
-    for (long i = 0; i < I; i++) first[i] = silu(first[i]) * first[I + i];
+    float *first = inner + row * 2 * I, *second = first + I;
+    long i = 0;
+    for (; i + LANES <= I; i += LANES) *(floats *)(first + i) = silu(load(first, i, F32)) * load(second, i, F32);
+    for (; i < I; i++) first[i] = silu((floats){first[i]})[0] * second[i];
 }
 
 /* y[T, H] = down[H, I] (silu(gate) * up), where gate_up[2I, H] holds gate's rows, then up's. Scratch: inner [T, 2I],
@@ -479,7 +487,12 @@ INLINE void attend(float *out, float *scores, const float *query, Cells keys, Ce
     for (long h = 0; h < heads; h++) {
         float peak = -FLT_MAX, mass = 0, *s = scores + h * C;
         for (long c = 0; c < length; c++) peak = s[c] > peak ? s[c] : peak;
-        for (long c = 0; c < length; c++) mass += s[c] = expf((s[c] - peak) * scale);
+        for (long c = 0; c < length; c += LANES) {
+            floats shares = exp_below((load(s, c, F32) - peak) * scale); /* whole vectors lie within C */
+            *(floats *)(s + c) = shares;
+            if (c + LANES <= length) mass += sum(shares);
+            for (long i = c; c + LANES > length && i < length; i++) mass += s[i];
+        }
         for (long c = 0; c < length; c++) s[c] /= mass;
     }
     long h = 0;
@@ -514,3 +527,5 @@ void seodang_attention(float *out, float *scratch, const float *query, const voi
             attend(o, s, q, keys, values, lengths[row], count, D, V, C, scale, BF16);
     }
 }
+
+#include "scores.h"

@@ -6,10 +6,12 @@ from enum import IntEnum
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 
 from seodang.runtime.attention import Group
 from seodang.runtime.kernels.torch_kernels import TorchKernels
 from seodang.runtime.kernels.weight import Int4, Int8, Weight
+from seodang.runtime.walk import Survey, TailDraws
 
 TYPES: Final = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 INT4: Final = 3
@@ -21,11 +23,14 @@ FEW_TOKENS_OF_NARROW: Final = 96
 """The same for int8 and int4 there, which become bfloat16 first: that must be worth its time."""
 FEW_TOKENS_OF_TILES: Final = 96
 """The same for bfloat16 and int8 weights where our loops have tiles to multiply them by."""
+LONGEST_TOP: Final = 128
+"""Head entries up to which inserting them one by one is fast."""
 LARGEST_HEAD: Final = 1024
 SIDE: Final = 16
 STEP: Final = 32
 """Tokens and inputs of a tile."""
 
+_LANES: Final = 16
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
 
 
@@ -69,6 +74,9 @@ class NativeKernels:
             library, "attention", *[_POINTER] * 5, _INT, _LONG, *[_POINTER] * 2, *[_LONG] * 6, _FLOAT
         )
 
+        self._survey = _bind(library, "survey", *[_POINTER] * 6, _FLOAT, *[_LONG] * 4)
+        self._draw_tail = _bind(library, "draw_tail", *[_POINTER] * 5, _FLOAT, _LONG, *[_POINTER] * 4, *[_LONG] * 4)
+
     def context_dtype(self, cache: torch.dtype, tokens: int) -> torch.dtype:
         """The cache's own bfloat16 where torch multiplies that many times as fast, and computes the matrices too."""
         faster = self._fast_bfloat16 and cache is torch.bfloat16 and tokens > FEW_TOKENS_OF_TILES
@@ -76,10 +84,21 @@ class NativeKernels:
 
     def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
         """[T, N]"""
-        tokens, inputs = x_TK.shape
-        if self._prefers_torch(tokens, weight_NK):
+        if self._prefers_torch(len(x_TK), weight_NK):
             return self._torch.linear(x_TK.to(_product_dtype(weight_NK)), weight_NK).float()
+        return self._product(x_TK, weight_NK)
+
+    def logits(self, x_TK: torch.Tensor, head_NK: torch.Tensor) -> torch.Tensor:
+        """float32 [T, N]; tiles keep their sums, torch's products of bfloat16 would not."""
+        if self._tiles and head_NK.dtype is torch.bfloat16:
+            return self._product(x_TK, head_NK)
+        if self._prefers_torch(len(x_TK), head_NK):
+            return F.linear(x_TK, head_NK.float())
+        return self._product(x_TK, head_NK)
+
+    def _product(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
         assert x_TK.dtype is torch.float32
+        tokens, inputs = x_TK.shape
         x_TK, outputs = x_TK.contiguous(), weight_NK.shape[0]
         out, packed = torch.empty(tokens, outputs), self._room_to_pack(tokens, inputs, weight_NK)
         pointers = (out.data_ptr(), _pointer(packed), x_TK.data_ptr(), *_pointers(weight_NK))
@@ -198,6 +217,29 @@ class NativeKernels:
             *(rows, key_heads, heads // key_heads, size, value_size, group.context, scale),
         )
         return out
+
+    def survey(self, survey: Survey, logits_PS: torch.Tensor, scale: float, first: int) -> None:
+        """Add logits of the tokens from ``first`` on."""
+        top_k = survey.top_ids_Pk.shape[1]
+        if top_k > LONGEST_TOP:
+            return self._torch.survey(survey, logits_PS, scale, first)
+        logits_PS = logits_PS.contiguous()
+        results = (survey.peak_P, survey.mass_P, survey.moment_P, survey.top_values_Pk, survey.top_ids_Pk)
+        pointers = [tensor.data_ptr() for tensor in (*results, logits_PS)]
+        self._survey(*pointers, scale, first, *logits_PS.shape, top_k)
+        return None
+
+    def draw_tail(self, draws: TailDraws, logits_PS: torch.Tensor, scale: float, first: int) -> None:
+        """Draw what lies among the tokens from ``first`` on."""
+        logits_PS = logits_PS.contiguous()
+        heads, points = draws.head_ids_Pk.contiguous(), draws.points_Pn.contiguous()
+        room = torch.empty(torch.get_num_threads(), _round_up(logits_PS.shape[1], _LANES))
+        results = (draws.ids_Pn, draws.logprobs_Pn, draws.before_P, room, logits_PS)
+        given = (draws.normaliser_P, draws.tail_P, heads, points)
+        self._draw_tail(
+            *(tensor.data_ptr() for tensor in results), scale, first,
+            *(tensor.data_ptr() for tensor in given), *logits_PS.shape, heads.shape[1], points.shape[1],
+        )  # fmt: skip
 
     def _prefers_torch(self, tokens: int, weight: Weight) -> bool:
         held = weight.dtype if isinstance(weight, torch.Tensor) else weight.values.dtype

@@ -97,3 +97,18 @@ INLINE const void *scales_of(const void *scales, long e, long N, long K, int typ
     if (type == I4) return (const uint16_t *)scales + e * round_up(N, TILE) * round_up(K, GROUP) / GROUP * 2;
     return type == I8 ? (const float *)scales + e * N : NULL;
 }
+
+/* exp of what is not above 0, to two units in the last place (Cephes' polynomial); 0 below -87. */
+INLINE floats exp_below(floats x) {
+    const floats none = {0};
+    ints whole = __builtin_convertvector(x * 1.44269504f - 0.5f, ints); /* towards 0, so the nearest */
+    floats n = __builtin_convertvector(whole, floats), r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    floats y = none + 1.9875691500e-4f;
+    y = y * r + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = y * r * r + r + 1.0f;
+    return (floats)((words)((ints)y + (whole << 23)) & (words)(x > none - 87.0f));
+}

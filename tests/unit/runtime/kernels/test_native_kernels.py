@@ -166,6 +166,19 @@ def test_only_large_batches_look_at_bfloat16_as_it_is(library: ctypes.CDLL, bflo
     assert (kernels.context_dtype(torch.bfloat16, 2048) is torch.bfloat16) == bool(bfloat16)
 
 
+@both_dtypes
+@pytest.mark.parametrize("bfloat16", Bfloat16)
+@pytest.mark.parametrize("tokens", [3, 150])
+def test_logits_are_never_rounded_to_bfloat16(
+    library: ctypes.CDLL, dtype: torch.dtype, bfloat16: Bfloat16, tokens: int
+) -> None:
+    if bfloat16 > library.seodang_multiplies_bfloat16():
+        pytest.skip(f"this processor has no {bfloat16.name.lower()}")
+    x, head = torch.randn(tokens, 40), weights(70, 40, dtype=dtype)
+    inputs = rounded(x) if bfloat16 is Bfloat16.TILES and dtype is torch.bfloat16 else x
+    assert_near(NativeKernels(library, bfloat16=bfloat16).logits(x, head), PLAIN.linear(inputs, wide(head)))
+
+
 @every_form
 @pytest.mark.parametrize("tokens", TOKENS)
 @pytest.mark.parametrize(("hidden", "width"), [(24, 20), (250, 130)])
