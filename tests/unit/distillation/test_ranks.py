@@ -276,3 +276,5 @@ def test_work_is_shared_in_equal_rounds() -> None:
     shares = [Group(rank, 3).share("abcde") for rank in range(3)]
     assert shares == [[("a", 1.0), ("d", 1.0)], [("b", 1.0), ("e", 1.0)], [("c", 1.0), ("a", 0.0)]]
     assert ALONE.share("ab") == [("a", 1.0), ("b", 1.0)]
+    assert [Group(rank, 3).takes(5) for rank in range(3)] == [{0, 3}, {1, 4}, {2, 0}]
+    assert [Group(2, 3).owns(number) for number in range(6)] == [False, False, True, False, False, True]

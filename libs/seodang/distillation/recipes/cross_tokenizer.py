@@ -33,10 +33,14 @@ class CrossTokenizer:
         shards = [self._score(number, recipe) for number in range(len(room.teachers))]
         self._signals = _SpanSignals(room, room.data.spans["train"], shards)
 
-    def step(self, step: int, student: Student) -> Sequence[tuple[Batch, SpanSignal]]:
+    def step(self, step: int, student: Student) -> Sequence[tuple[Batch, SpanSignal | None]]:
         """See ``Lessons``."""
         del student
-        return [(batch, self._signals.at(batch.rows_N)) for batch in self._plan.batches(step)]
+        batches = self._plan.batches(step)
+        taken = self._room.group.takes(len(batches))
+        return [
+            (batch, self._signals.at(batch.rows_N) if number in taken else None) for number, batch in enumerate(batches)
+        ]
 
     def _score(self, number: int, recipe: Recipe) -> Shard:
         sequences = self._room.data.teacher_encoded["train"]

@@ -22,9 +22,14 @@ class Offline:
     def step(self, step: int, student: Student) -> Sequence[tuple[Batch, Signal | None]]:
         """See ``Lessons``."""
         del student
+        batches = self._plan.batches(step)
+        taken = self.room.group.takes(len(batches))
         return [
-            (batch, self.room.mixed([signals.at(batch.rows_N) for signals in self.signals]))
-            for batch in self._plan.batches(step)
+            (
+                batch,
+                self.room.mixed([signals.at(batch.rows_N) for signals in self.signals]) if number in taken else None,
+            )
+            for number, batch in enumerate(batches)
         ]
 
     def _score(self, number: int, recipe: Recipe) -> ShardSignals:

@@ -43,12 +43,12 @@ class OnPolicy:
         prompts = [train.ids(index)[: train.answers(index)[0][0]].tolist() for index in self._plan.indices(step)]
         shares = [range(rank, len(prompts), group.size) for rank in range(group.size)]
         files = [self._rollouts / f"{group.part(f'{step:08d}', rank)}.json" for rank in range(group.size)]
-        own, kept = shares[group.rank], files[group.rank]
-        if group.any(not kept.exists()):
-            missing = [] if kept.exists() else own
-            said = self._sampled(step, [prompts[number] for number in missing], missing, student)
-            if not kept.exists():
-                write_whole(kept, msgspec.json.encode(said))
+        kept = files[group.rank].exists()
+        if group.any(not kept):
+            numbers = [] if kept else shares[group.rank]
+            said = self._sampled(step, [prompts[number] for number in numbers], numbers, student)
+            if not kept:
+                write_whole(files[group.rank], msgspec.json.encode(said))
             group.wait()
         answers: dict[int, list[int]] = {}
         for share, file in zip(shares, files, strict=True):

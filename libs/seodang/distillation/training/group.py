@@ -102,6 +102,10 @@ class Group:
         numbers = range(self.rank, rounds * self.size, self.size)
         return [(items[number % len(items)], float(number < len(items))) for number in numbers]
 
+    def takes(self, count: int) -> set[int]:
+        """Which of so many items, by number, are in this rank's ``share``."""
+        return {number for number, _ in self.share(range(count))}
+
 
 ALONE: Final = Group()
 
