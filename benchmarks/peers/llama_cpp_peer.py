@@ -16,9 +16,6 @@ class LlamaCpp:
     def __init__(self, work: Work) -> None:
         llama_cpp.llama_backend_init()
         model_params = llama_cpp.llama_model_default_params()
-        # Its AMX products end in a segmentation fault where gcc 12 compiled them: that gcc's _tile_loadconfig tells the
-        # optimiser of 8 of the 64 bytes that it reads. On x86 there is nothing else in these buffers for our weights.
-        model_params.use_extra_bufts = False
         self._model = llama_cpp.llama_model_load_from_file(work.checkpoint.encode(), model_params)
         params = llama_cpp.llama_context_default_params()
         sequences = max(work.levels)

@@ -1,5 +1,6 @@
 """A peer that fails is a reason in the table: never a hang, and never a process left behind."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_a_peer_that_cannot_be_installed_fails_with_the_reason_of_pip(tmp_path: 
     assert not (tmp_path / "broken" / "requirements.txt").exists()
 
 
-def test_what_is_compiled_is_told_its_options_in_an_environment_of_this_processor(tmp_path: Path) -> None:
+def test_what_is_compiled_is_told_its_options(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "pyproject.toml").write_text(
@@ -69,13 +70,17 @@ def test_what_is_compiled_is_told_its_options_in_an_environment_of_this_processo
         "    pathlib.Path('told').write_text(os.environ['CMAKE_ARGS'])\n"
         "    raise SystemExit(1)\n"
     )
-    environment = Environment("compiled", (str(project),), cmake=("-DGGML_NATIVE=ON", "-DLLAVA_BUILD=OFF"))
-    home = environment.home(tmp_path)
-    assert home.name.startswith("compiled-")
-    borrow_python(home)
+    options = ("-DGGML_NATIVE=ON", "-DCMAKE_CXX_FLAGS=-include one.h")
+    environment = Environment("compiled", (str(project),), cmake=options)
+    borrow_python(environment.home(tmp_path))
     with pytest.raises(PeerFailed, match="not installable here"):
         environment.python(limit_s=100, folder=tmp_path)
-    assert (project / "told").read_text() == "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF"
+    assert tuple(shlex.split((project / "told").read_text())) == options
+
+
+def test_other_options_of_a_compilation_are_another_environment(tmp_path: Path) -> None:
+    homes = {Environment("compiled", (), cmake=options).home(tmp_path) for options in ((), ("-DA=1",), ("-DA=2",))}
+    assert len(homes) == 3
 
 
 def test_prompts_are_the_same_for_every_engine_and_share_no_prefix() -> None:
