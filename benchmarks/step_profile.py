@@ -133,6 +133,11 @@ class WatchedKernels:
         with record_function(MATRICES):
             return self._kernels.linear(x_TK, weight_NK)
 
+    def logits(self, x_TK: torch.Tensor, head_NK: torch.Tensor) -> torch.Tensor:
+        self._watch.count_matrix(len(x_TK), head_NK)
+        with record_function(MATRICES):
+            return self._kernels.logits(x_TK, head_NK)
+
     def gated(self, x_TH: torch.Tensor, gate_up_IH: Weight, down_HI: Weight) -> torch.Tensor:
         self._watch.count_matrix(len(x_TH), gate_up_IH, down_HI)
         with record_function(MATRICES):
