@@ -63,7 +63,7 @@ INLINE const void *weights_tile(const Product *p, uint16_t *copy, long n, long N
     *stride = STEP * 2;
     for (long r = 0; r < least(SIDE, N - n); r++)
         copy_step(copy + r * STEP, skip(p->w, (n + r) * p->w_stride + k, p->type), least(STEP, p->K - k), p->type);
-    __asm__ volatile("" ::: "memory"); /* gcc does not know that a tile is read from memory */
+    __asm__ volatile("" ::"r"(copy) : "memory"); /* gcc does not know that a tile is read from memory */
     return copy;
 }
 
@@ -120,7 +120,7 @@ INLINE void tiles(const Product *p, const uint32_t *packed, long t, long n, long
 static void multiply_packed(const Product *p, const uint32_t *packed, long n, long end, long N) {
     TileShapes shapes = {.palette = 1};
     for (int i = 0; i < 8; i++) shapes.row_bytes[i] = 64, shapes.rows[i] = SIDE;
-    _tile_loadconfig(&shapes);
+    __asm__ volatile("ldtilecfg %0" ::"m"(shapes)); /* gcc 12's own tells the compiler of eight of these bytes */
     for (; n < end; n += 2 * SIDE)
         for (long t = 0; t < p->T; t += 2 * SIDE) {
             int two_rows = end - n > SIDE, two_blocks = p->T - t > SIDE;
