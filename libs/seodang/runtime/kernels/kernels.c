@@ -253,7 +253,9 @@ void seodang_widen(uint16_t *wide, const void *w, const void *scales, long N, lo
         }
 }
 
-/* y[T, N] = x[T, K] w[N, K]^T. Scratch, or NULL: packed, 16 bits for each of T rounded up to 16 times K to 32. */
+/* y[T, N] = x[T, K] w[N, K]^T. Scratch, or NULL: packed, [T rounded up to 16, K rounded up to 64 and 2 more] numbers of
+ * 16 bits.
+ */
 void seodang_linear(float *y, uint32_t *packed, const float *x, const void *w, const void *scales, int type, long T,
                     long N, long K) {
     multiply_in_parallel(&(Product){y, x, w, N, K, K, T, K, NULL, type, scales}, packed, N);
@@ -307,19 +309,19 @@ INLINE Product down_of(const Experts *a, long e) {
 
 /* N outputs of each of E experts, for the threads that are here. */
 INLINE void multiply_experts(const Experts *a, Product (*of)(const Experts *, long), uint32_t *packed, long E, long N) {
-    long chunks = (N + CHUNK - 1) / CHUNK, pairs = packed_pairs(of(a, 0).K);
+    long chunks = (N + CHUNK - 1) / CHUNK, words = packed_words(of(a, 0).K);
     if (packed) {
 #pragma omp for schedule(dynamic)
         for (long e = 0; e < E; e++) {
             Product p = of(a, e);
-            for (long t = 0; t < p.T; t += SIDE) pack(packed + a->block[e] * pairs, &p, t);
+            for (long t = 0; t < p.T; t += SIDE) pack(packed + a->block[e] * words, &p, t);
         }
     }
 #pragma omp for schedule(dynamic, 4)
     for (long c = 0; c < E * chunks; c++) {
         long e = c / chunks, n = c % chunks * CHUNK;
         Product p = of(a, e);
-        multiply_some(&p, packed ? packed + a->block[e] * pairs : NULL, n, least(n + CHUNK, N), N);
+        multiply_some(&p, packed ? packed + a->block[e] * words : NULL, n, least(n + CHUNK, N), N);
     }
 }
 

@@ -21,14 +21,17 @@ FEW_TOKENS_OF_BFLOAT16: Final = 7
 """The same for bfloat16 weights where the processor multiplies them as they are: then the limit is reached later."""
 FEW_TOKENS_OF_NARROW: Final = 96
 """The same for int8 and int4 there, which become bfloat16 first: that must be worth its time."""
-FEW_TOKENS_OF_TILES: Final = 96
-"""The same for bfloat16 and int8 weights where our loops have tiles to multiply them by."""
+FEW_TOKENS_OF_TILES: Final = 256
+"""The same for bfloat16 weights where our loops have tiles to multiply them by."""
+FEW_TOKENS_OF_INT8_TILES: Final = 1024
+FEW_TOKENS_OF_CONTEXT: Final = 96
+"""Tokens of a batch up to which a prompt is sure to look at its context as a single token does."""
 LONGEST_TOP: Final = 128
 """Head entries up to which inserting them one by one is fast."""
 LARGEST_HEAD: Final = 1024
 SIDE: Final = 16
-STEP: Final = 32
-"""Tokens and inputs of a tile."""
+LINE: Final = 64
+"""Tokens of a tile, and bytes that it holds of one."""
 
 _LANES: Final = 16
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
@@ -41,7 +44,7 @@ class Bfloat16(IntEnum):
     VECTORS = 1
     """Which torch uses, and our loops do not."""
     TILES = 2
-    """Both use them: inputs are rounded to bfloat16, whatever their number."""
+    """Both use them: inputs are rounded, to bfloat16 or, for int8, to fifteen bits; one token's as those of many."""
 
 
 class NativeKernels:
@@ -58,7 +61,7 @@ class NativeKernels:
         """Weights that torch multiplies faster than our loops do with more tokens than this."""
         if bfloat16:
             self._few_tokens[torch.bfloat16] = FEW_TOKENS_OF_TILES if self._tiles else FEW_TOKENS_OF_BFLOAT16
-            self._few_tokens[torch.int8] = FEW_TOKENS_OF_TILES if self._tiles else FEW_TOKENS_OF_NARROW
+            self._few_tokens[torch.int8] = FEW_TOKENS_OF_INT8_TILES if self._tiles else FEW_TOKENS_OF_NARROW
             self._few_tokens[torch.uint8] = FEW_TOKENS_OF_NARROW
         self._torch = TorchKernels(torch.float32, self._wide)
         self._widen = _bind(library, "widen", *[_POINTER] * 3, *[_LONG] * 2)
@@ -79,7 +82,7 @@ class NativeKernels:
 
     def context_dtype(self, cache: torch.dtype, tokens: int) -> torch.dtype:
         """The cache's own bfloat16 where torch multiplies that many times as fast, and computes the matrices too."""
-        faster = self._fast_bfloat16 and cache is torch.bfloat16 and tokens > FEW_TOKENS_OF_TILES
+        faster = self._fast_bfloat16 and cache is torch.bfloat16 and tokens > FEW_TOKENS_OF_CONTEXT
         return cache if faster else self.activations
 
     def linear(self, x_TK: torch.Tensor, weight_NK: Weight) -> torch.Tensor:
@@ -249,7 +252,7 @@ class NativeKernels:
         """For inputs of products by tiles; None: these are none."""
         if not self._tiles or not (isinstance(weight, Int8) or _is_bfloat16(weight)):
             return None
-        return torch.empty(_round_up(tokens, SIDE), _round_up(inputs, STEP), dtype=torch.bfloat16)
+        return torch.empty(_round_up(tokens, SIDE), _round_up(inputs, LINE) + 2, dtype=torch.bfloat16)
 
     def _wide(self, weight: Int4, dtype: torch.dtype) -> torch.Tensor:
         assert dtype is torch.bfloat16
