@@ -58,8 +58,8 @@ class Drafter:
         """Blocks that completions hold."""
         return self._pool.capacity - self._pool.available
 
-    def guess(self, depths: Mapping[Completion, int]) -> bool:
-        """Set ``draft`` of each completion to at most so many guesses; whether it had only the last step to catch up.
+    def guess(self, depths: Mapping[Completion, int]) -> int:
+        """Set ``draft`` of each completion to at most so many guesses; how many tokens it had to catch up.
 
         A completion that is far ahead is followed first, over several calls; one that the cache has no room for, or
         that is longer than the model can read, gets no guess.
@@ -74,7 +74,7 @@ class Drafter:
         for completion, depth in depths.items():
             if depth:
                 self._trails[completion].guesses = list(completion.draft)
-        return behind <= sum(depth + 1 for depth in depths.values())
+        return behind
 
     def forget(self, completion: Completion) -> None:
         """It has ended."""

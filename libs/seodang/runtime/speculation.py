@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
+from seodang.runtime.catching_up import CatchingUp
 from seodang.runtime.completion import Completion
 from seodang.runtime.drafter import Drafter
 from seodang.runtime.pace import Pace
@@ -35,6 +36,7 @@ class Speculation:
         self._depths = tuple(sorted({0, (depth + 1) // 2, depth}))
         self.paces = defaultdict[int, Pace](lambda: Pace(self._depths))
         """For each range of batch sizes, by the bit length of its sizes."""
+        self._catching_up = CatchingUp()
         self._step: _Step | None = None
 
     def guess(self, shares: Seq[Share]) -> None:
@@ -47,15 +49,21 @@ class Speculation:
         pace = self.paces[len(ready).bit_length()]
         depth = pace.choose() if ready else 0
         wanted = {completion: min(depth, completion.room - 1) for completion in ready} if depth else {}
-        settled = self.drafter.guess({c: self._scheduler.reach(c, 1 + d) - 1 for c, d in wanted.items()})
+        reached = {completion: self._scheduler.reach(completion, 1 + d) - 1 for completion, d in wanted.items()}
+        behind = self.drafter.guess(reached)
+        settled = behind <= sum(d + 1 for d in reached.values())  # it had no more to catch up than the last step
+        if not settled:
+            self._catching_up.note_reading(behind, time.perf_counter() - started)
         counts = settled and len(ready) == len(shares)
         self._step = _Step(pace, depth, started) if counts else None
 
     def learn(self, tokens: int) -> None:
         """The step that was guessed for has given so many tokens."""
         if self._step is not None:
-            self._step.pace.note(self._step.depth, tokens, time.perf_counter() - self._step.started)
+            before = tokens * self._catching_up.seconds_per_token if self._step.depth else 0.0
+            self._step.pace.note(self._step.depth, tokens, time.perf_counter() - self._step.started + before)
 
     def forget(self, completion: Completion) -> None:
         """It has ended."""
         self.drafter.forget(completion)
+        self._catching_up.note_end(completion.prompt_tokens, completion.completion_tokens)
