@@ -42,7 +42,7 @@ LONGEST: Final = 128
 STEP_TOKENS: Final = 1024
 HELD_OUT: Final = 0.1
 ALONE, WHOLE = "cross-entropy alone", "whole distribution"
-SAMPLED: Final = SampledTarget(head=4, tail_draws=12)
+SAMPLED: Final = SampledTarget(head=4, tail_draws=10)
 OURS: Final = f"{SAMPLED.head} + {SAMPLED.tail_draws} sampled, from the store"
 SUMMARY: Final = f"""A small language model (Qwen3, 2 layers x 128) learns what the bundled teacher says at
 temperature 1 when nobody asks it anything: the same texts, steps and first weights for every form of the teacher's
