@@ -34,9 +34,9 @@ FORMS: Final[dict[str, dict[str, object]]] = {
 SUMMARY = f"""{SEQUENCES} random prompts of {TOKENS} tokens, new ones in every measurement, through our engine on a
 Qwen3 of 28 layers x 1024 with random weights in bfloat16 and {VOCABULARY:,} tokens: read only, with one new token each,
 or scored at every position. `to_prefill` is the share of the prefill's tokens a second that is left. Reading needs the
-output head at one position of a prompt and scoring at all of them: `head_share` is the head's part of the arithmetic of
-a scored token, so a signal from the head cannot come closer to 1 than what is left of it. Medians of interleaved
-rounds."""
+output head at one position of a prompt and scoring at all of them, for every score tells the exact normaliser:
+`head_share` is the head's part of the arithmetic of a scored token, and nothing can come closer to 1 than what is left
+of it. Medians of interleaved rounds."""
 
 
 class Subject:
@@ -94,8 +94,7 @@ def measure(layers: int, rounds: int) -> list[Row]:
     rows: list[Row] = []
     for name, row in found.items():
         to_prefill = number(row, "tokens_per_s") / number(found[PREFILL], "tokens_per_s")
-        needs_head = name not in (PREFILL, "hidden states")
-        rows.append({"way": name, **row, "to_prefill": to_prefill, "head_share": share if needs_head else 0.0})
+        rows.append({"way": name, **row, "to_prefill": to_prefill, "head_share": 0.0 if name == PREFILL else share})
         print(rows[-1], flush=True)
     return rows
 

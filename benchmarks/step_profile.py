@@ -50,15 +50,15 @@ SUMMARY: Final = """One step of our engine on the model of the comparison above 
 torch's profiler: a decoding step moves every request on by one token, behind prompts of {prompt_tokens} tokens; a
 prefill step computes such a prompt. `step ms` is without the profiler. Shares are of the profiled steps and add up to
 one. *Matrices* are the layers' and the head's products (with few tokens the activation between two of them too, which
-is one kernel with them); *norms* are norms, rotation and, where torch multiplies, activations and the scales of int8;
-*conversions* are changes of dtype, such as int8 to bf16 before torch multiplies; *other torch* is all else that torch
-does: embedding, residual sums, writing the cache; *sampling* is from logits to tokens; *between* is Python: scheduling,
-bookkeeping, calling. Rates count what must be read (weights and cache, each once a step) and the multiplications and
-additions that must be done. A `limit share` is the least time that this can take over what it takes: the longer of
-reading at the rate that memory is read at and computing at the rate of torch's fastest bf16 product of large square
-matrices; both are measured in the same run, in turn with the steps, and named below, beside what torch's int8 product
-reaches, which this engine does not use. `step limit share` is the same for the whole step: all else counts as
-avoidable."""
+is one kernel with them); *norms* are norms, rotation, storing keys and values, which is one kernel with it, and, where
+torch multiplies, activations and the scales of int8; *conversions* are changes of dtype, such as int8 to bf16 before
+torch multiplies; *other torch* is all else that torch does: embedding, residual sums; *sampling* is from logits to
+tokens; *between* is Python: scheduling, bookkeeping, calling. Rates count what must be read (weights and cache, each
+once a step) and the multiplications and additions that must be done. A `limit share` is the least time that this can
+take over what it takes: the longer of reading at the rate that memory is read at and computing at the rate of torch's
+fastest bf16 product of large square matrices; both are measured in the same run, in turn with the steps, and named
+below, beside what torch's int8 product reaches, of which int8 weights need two by tiles, one for each byte of an input.
+`step limit share` is the same for the whole step: all else counts as avoidable."""
 
 
 @dataclass
@@ -150,6 +150,10 @@ class WatchedKernels:
     def rotate(self, x_TND: torch.Tensor, cos_sin: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         with record_function(NORMS):
             return self._kernels.rotate(x_TND, cos_sin)
+
+    def place_heads(self, *given: Any) -> torch.Tensor:
+        with record_function(NORMS):
+            return self._kernels.place_heads(*given)
 
     def attention(
         self,

@@ -7,20 +7,19 @@ says: by default nothing, or real processes, with the variables that the torch r
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from tests.published import check_train_job
+from tests.scripted.http_server import Connection, ScriptedServer, answering, free_port
 
 Body = dict[str, Any]
 NAMESPACE = "seodang"
@@ -49,8 +48,7 @@ class ScriptedCluster:
     """Use ``up`` as ``with``; between two of them the address refuses connections, and what runs runs on."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.changed = threading.Condition()
         self.train_jobs: dict[str, Body] = {}
         self.pods: dict[str, list[Body]] = {}
@@ -87,17 +85,8 @@ class ScriptedCluster:
     @contextmanager
     def up(self) -> Iterator[None]:
         """Answers."""
-        server = _Server(self)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
+        with answering(ScriptedServer(self.port, self, _Connection)):
             yield
-        finally:
-            server.shutdown()
-            server.server_close()
-            for connection in list(server.connections):
-                connection.close()
-            thread.join()
 
     def end(self) -> None:
         """Kills what runs on its nodes."""
@@ -141,8 +130,7 @@ class ScriptedCluster:
         self.changed.notify_all()
 
     def _run(self, name: str, command: list[str], trainer: Body) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         torch_runtime = {
             "PET_NNODES": str(trainer["numNodes"]), "PET_NPROC_PER_NODE": str(trainer["numProcPerNode"]),
             "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port),
@@ -267,39 +255,11 @@ def pod(
     }  # fmt: skip
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, cluster: ScriptedCluster) -> None:
-        self.cluster = cluster
-        self.connections: set[_Connection] = set()
-        super().__init__(("127.0.0.1", cluster.port), _Connection)
-
-
-class _Connection(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.connections.add(self)
-
-    def finish(self) -> None:
-        self.server.connections.discard(self)
-        super().finish()
-
-    def close(self) -> None:
-        try:
-            self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:  # the other side was faster
-            return
-
-    def log_message(self, *_: object) -> None:
-        """Tests look at what came, not at a log of it."""
+class _Connection(Connection):
+    server: ScriptedServer[ScriptedCluster]
 
     def do_GET(self) -> None:
-        cluster, (path, query) = self.server.cluster, self._asked()
+        cluster, (path, query) = self.server.script, self._asked()
         if path == PODS:
             name = query["labelSelector"].removeprefix("jobset.sigs.k8s.io/jobset-name=")
             listed = {"kind": "PodList", "apiVersion": "v1", "metadata": {}}
@@ -313,44 +273,36 @@ class _Connection(BaseHTTPRequestHandler):
             self._answer("get", lambda: cluster.get(path.removeprefix(f"{TRAIN_JOBS}/")))
 
     def do_POST(self) -> None:
-        body = self._body()
+        body = self.json_body()
         _, query = self._asked()
-        self._answer("create", lambda: self.server.cluster.create(body, query["fieldValidation"]), 201)
+        self._answer("create", lambda: self.server.script.create(body, query["fieldValidation"]), 201)
 
     def do_DELETE(self) -> None:
         path, _ = self._asked()
-        options = self._body()
-        self._answer("delete", lambda: self.server.cluster.delete(path.removeprefix(f"{TRAIN_JOBS}/"), options))
+        options = self.json_body()
+        self._answer("delete", lambda: self.server.script.delete(path.removeprefix(f"{TRAIN_JOBS}/"), options))
 
     def _asked(self) -> tuple[str, dict[str, str]]:
         parts = urlsplit(self.path)
         return parts.path, {key: values[-1] for key, values in parse_qs(parts.query).items()}
 
-    def _body(self) -> Body:
-        body: Body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        return body
-
     def _watch(self, query: dict[str, str]) -> None:
-        cluster = self.server.cluster
+        cluster = self.server.script
         cluster.calls.append("watch")
         if refusal := cluster.refusals.get("watch"):
             self._refuse(refusal)
             return
         name = query["fieldSelector"].removeprefix("metadata.name=")
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
+        self.begin("application/json")
         try:
             for change in cluster.changes(name, int(query["resourceVersion"]), float(query["timeoutSeconds"])):
-                line = json.dumps(change).encode() + b"\n"
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
-            self.wfile.write(b"0\r\n\r\n")
+                self.part(json.dumps(change).encode() + b"\n")
+            self.part(b"")
         except OSError:
             self.close_connection = True
 
     def _answer(self, verb: str, do: Callable[[], Body | str], status: int = 200) -> None:
-        cluster = self.server.cluster
+        cluster = self.server.script
         cluster.calls.append(verb)
         try:
             if refusal := cluster.refusals.get(verb):
@@ -363,16 +315,8 @@ class _Connection(BaseHTTPRequestHandler):
             cluster.lost.discard(verb)
             self.close_connection = True
             return
-        self._send(status, content)
+        self.answer(status, content)
 
     def _refuse(self, refusal: Refusal) -> None:
         body = {"kind": "Status", "status": "Failure", "code": refusal.status, "reason": "", "message": refusal.message}
-        self._send(refusal.status, body)
-
-    def _send(self, status: int, content: Body | str) -> None:
-        answer = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain" if isinstance(content, str) else "application/json")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+        self.answer(refusal.status, body)

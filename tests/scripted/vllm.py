@@ -1,12 +1,12 @@
 """A server that speaks as vLLM does, and fails as the test says: what the real one cannot be made to do on demand."""
 
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.scripted.http_server import Connection, ScriptedServer, answering, free_port
 
 DONE = b"data: [DONE]\n\n"
 Body = dict[str, Any]
@@ -54,8 +54,7 @@ class ScriptedVllm:
     """Use ``up`` as ``with``; between two of them the address refuses connections."""
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.forget()
 
@@ -77,93 +76,46 @@ class ScriptedVllm:
     @contextmanager
     def up(self) -> Iterator[None]:
         """Answers."""
-        server = _Server(self)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
+        with answering(ScriptedServer(self.port, self, _Connection)):
             yield
-        finally:
-            server.shutdown()
-            server.server_close()
-            for connection in list(server.connections):
-                connection.close()
-            thread.join()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, scripted: ScriptedVllm) -> None:
-        self.scripted = scripted
-        self.connections: set[_Connection] = set()
-        super().__init__(("127.0.0.1", scripted.port), _Connection)
-
-
-class _Connection(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.connections.add(self)
-
-    def finish(self) -> None:
-        self.server.connections.discard(self)
-        super().finish()
-
-    def close(self) -> None:
-        try:
-            self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:  # the other side was faster
-            return
-
-    def log_message(self, *_: object) -> None:
-        """Tests look at what came, not at a log of it."""
+class _Connection(Connection):
+    server: ScriptedServer[ScriptedVllm]
 
     def do_GET(self) -> None:
-        scripted = self.server.scripted
+        scripted = self.server.script
         scripted.headers.append(dict(self.headers))
         if self.path == "/health":
-            self._answer(scripted.status, "")
+            self.answer(scripted.status, "")
         elif self.path == "/v1/models":
-            self._answer(200, {"data": scripted.models})
+            self.answer(200, {"data": scripted.models})
         else:
-            self._answer(404, "Not Found")
+            self.answer(404, "Not Found")
 
     def do_POST(self) -> None:
-        scripted = self.server.scripted
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        scripted = self.server.script
+        body = self.json_body()
         is_proof = body["max_tokens"] == 1
         if not is_proof:
             scripted.bodies.append(body)
         if scripted.refusal is not None and not is_proof:
-            self._answer(*scripted.refusal)
+            self.answer(*scripted.refusal)
             return
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
+        self.begin("text/event-stream")
         self._play(scripted.proof(body) if is_proof else scripted.script(body))
 
     def _play(self, parts: Iterable[bytes]) -> None:
         try:
             for part in parts:
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-            self.wfile.write(b"0\r\n\r\n")
+                self.part(part)
+            self.part(b"")
         except Cut:
             self.close_connection = True
         except Hang:
             if not self.connection.recv(1):
-                self.server.scripted.left.set()
+                self.server.script.left.set()
             self.close_connection = True
         except OSError:
-            self.server.scripted.left.set()
+            self.server.script.left.set()
             self.close_connection = True
-
-    def _answer(self, status: int, content: Body | str) -> None:
-        answer = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)

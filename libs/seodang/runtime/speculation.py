@@ -66,4 +66,5 @@ class Speculation:
     def forget(self, completion: Completion) -> None:
         """It has ended."""
         self.drafter.forget(completion)
-        self._catching_up.note_end(completion.prompt_tokens, completion.completion_tokens)
+        if completion.completion_tokens:  # else it ended before anybody drafted for it
+            self._catching_up.note_end(completion.prompt_tokens, completion.completion_tokens)

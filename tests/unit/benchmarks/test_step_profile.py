@@ -17,6 +17,7 @@ from benchmarks.step_profile import (
     SAMPLING,
     Subject,
     Watch,
+    WatchedKernels,
     row_of,
     seconds_of_kinds,
 )
@@ -24,6 +25,7 @@ from tests.tiny_checkpoints import build
 from torch.profiler import record_function
 from transformers import AutoModelForCausalLM
 
+from seodang.runtime.kernels.interface import Kernels
 from seodang.worker.messages import DType
 
 STEPS = 2
@@ -130,3 +132,10 @@ def test_the_limit_is_memory_or_arithmetic_whichever_takes_longer() -> None:
     assert row["matrices_limit_share"] == pytest.approx(3 / 6)  # reading 3 MB takes 3 ms, computing 0.4 ms
     assert row["attention_limit_share"] == pytest.approx(2 / 4)  # reading 1 ms, computing 2 ms
     assert row["step_limit_share"] == pytest.approx((3 + 2) / 10)
+
+
+def test_every_kernel_of_the_model_has_a_kind() -> None:
+    """One without would pass for Python's time."""
+    kernels = {name for name, each in vars(Kernels).items() if callable(each) and not name.startswith("_")}
+    elsewhere = {"context_dtype", "experts", "survey", "draw_tail"}  # no kernel, of other families, of scores
+    assert kernels - elsewhere <= vars(WatchedKernels).keys()

@@ -98,6 +98,20 @@ def test_extreme_logits_do_not_overflow(run: Run, tile_floats: int) -> None:
     assert (result.entropy_P >= -1e-3).all()
 
 
+def test_logits_that_are_no_numbers_make_no_score(run: Run, tile_floats: int) -> None:
+    logits = make_logits()
+    logits[1] = torch.nan
+    logits[2, 7] = torch.nan
+    logits[3, 299] = -torch.tensor(torch.nan)
+    logits[4, 150] = torch.inf
+    result = run(logits, top_k=3, tail_samples=4)
+    assert not torch.isfinite(result.logsumexp_P[1:5]).any()
+    assert torch.isfinite(result.logsumexp_P[[0, 5, 6]]).all()
+    assert result.sample_ids_Pn is not None
+    assert (result.sample_ids_Pn[1:4] == -1).all()
+    assert (result.sample_ids_Pn[[0, 5, 6]] >= 0).all()
+
+
 def test_draws_come_from_the_tail_with_their_log_probability(run: Run, tile_floats: int) -> None:
     logits = make_logits(2)
     result = run(logits, top_k=5, tail_samples=9)

@@ -78,7 +78,7 @@ class NativeKernels:
         )
 
         self._survey = _bind(library, "survey", *[_POINTER] * 6, _FLOAT, *[_LONG] * 4)
-        self._draw_tail = _bind(library, "draw_tail", *[_POINTER] * 5, _FLOAT, _LONG, *[_POINTER] * 4, *[_LONG] * 4)
+        self._draw_tail = _bind(library, "draw_tail", *[_POINTER] * 5, _FLOAT, _LONG, *[_POINTER] * 4, *[_LONG] * 5)
 
     def context_dtype(self, cache: torch.dtype, tokens: int) -> torch.dtype:
         """The cache's own bfloat16 where torch multiplies that many times as fast, and computes the matrices too."""
@@ -234,15 +234,16 @@ class NativeKernels:
 
     def draw_tail(self, draws: TailDraws, logits_PS: torch.Tensor, scale: float, first: int) -> None:
         """Draw what lies among the tokens from ``first`` on."""
-        logits_PS = logits_PS.contiguous()
+        logits_PS, threads = logits_PS.contiguous(), torch.get_num_threads()
         heads, points = draws.head_ids_Pk.contiguous(), draws.points_Pn.contiguous()
-        room = torch.empty(torch.get_num_threads(), _round_up(logits_PS.shape[1], _LANES))
+        tail_P = draws.tail_P.nan_to_num(0.0)  # nothing is drawn from what is no distribution
+        room = torch.empty(threads, _round_up(logits_PS.shape[1], _LANES))
         results = (draws.ids_Pn, draws.logprobs_Pn, draws.before_P, room, logits_PS)
-        given = (draws.normaliser_P, draws.tail_P, heads, points)
+        given = (draws.normaliser_P, tail_P, heads, points)
+        sizes = (*logits_PS.shape, heads.shape[1], points.shape[1], threads)
         self._draw_tail(
-            *(tensor.data_ptr() for tensor in results), scale, first,
-            *(tensor.data_ptr() for tensor in given), *logits_PS.shape, heads.shape[1], points.shape[1],
-        )  # fmt: skip
+            *(tensor.data_ptr() for tensor in results), scale, first, *(tensor.data_ptr() for tensor in given), *sizes
+        )
 
     def _prefers_torch(self, tokens: int, weight: Weight) -> bool:
         held = weight.dtype if isinstance(weight, torch.Tensor) else weight.values.dtype

@@ -24,6 +24,16 @@ INLINE floats logits_at(const float *x, long s, long S, float scale) {
     return few;
 }
 
+/* -1 where a number is none, or is infinite upwards. By its bits: the compiler is told that there are no such numbers. */
+INLINE ints has_no_exp(floats x) { return (ints)((ints)x >= 0x7f800000) | (ints)((words)x > 0xff800000); }
+
+INLINE double not_a_number(void) {
+    uint64_t bits = 0x7ff8000000000000;
+    double number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
 /* Of equal values, the first seen stays before the others. */
 INLINE void insert(float *values, int64_t *ids, long k, float value, int64_t id) {
     long at = k - 1;
@@ -48,6 +58,7 @@ INLINE float find_top(const float *x, float scale, long first, float *values, in
 
 /* Adds columns first .. first + S - 1 to the running results of P walks over a vocabulary: peak, mass = sum exp(x - peak),
  * moment = sum exp(x - peak) (x - peak), and the k largest, falling.
+ * A logit that is no number makes none of the mass, so that no score looks as if it were one.
  */
 void seodang_survey(double *peak, double *mass, double *moment, float *values, int64_t *ids, const float *logits,
                     float scale, long first, long P, long S, long k) {
@@ -61,16 +72,20 @@ void seodang_survey(double *peak, double *mass, double *moment, float *values, i
             mass[p] *= exp(drop);
             peak[p] = highest;
         }
+        ints strange = {0};
         for (long begin = 0; begin < S; begin += SPAN) {
             floats masses = {0}, moments = {0};
             for (long s = begin; s < least(begin + SPAN, S); s += LANES) {
-                floats below = logits_at(x, s, S, scale) - (float)peak[p], weights = exp_below(below);
+                floats here = logits_at(x, s, S, scale), below = here - (float)peak[p], weights = exp_below(below);
+                strange |= has_no_exp(here);
                 masses += weights;
                 moments += weights * below;
             }
             mass[p] += sum(masses);
             moment[p] += sum(moments);
         }
+        for (int i = 0; i < LANES; i++)
+            if (strange[i]) mass[p] = not_a_number();
     }
 }
 
@@ -80,8 +95,8 @@ void seodang_survey(double *peak, double *mass, double *moment, float *values, i
  */
 void seodang_draw_tail(int64_t *ids, float *log_probs, double *before, float *room, const float *logits, float scale,
                        long first, const double *normaliser, const double *tail, const int64_t *heads,
-                       const double *points, long P, long S, long k, long n) {
-#pragma omp parallel for schedule(static) if (P * S > PARALLEL_WORK)
+                       const double *points, long P, long S, long k, long n, long threads) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (P * S > PARALLEL_WORK)
     for (long p = 0; p < P; p++) {
         if (tail[p] <= 0) continue;
         const float *x = logits + p * S, lse = (float)normaliser[p];
