@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from seodang.adapters.messaging.tables import Base
+from seodang.base import sqlite
 from seodang.base.errors import Conflict
 
 # Counts up when the tables change.
@@ -27,7 +28,7 @@ async def open_database(state_dir: Path) -> AsyncIterator[AsyncEngine]:
     with _owned(state_dir):
         url = f"sqlite+aiosqlite:///{(state_dir / 'messages.db').absolute()}"
         # One connection: transactions take turns in order, where SQLite's own lock would let the lucky one in.
-        engine = create_async_engine(url, pool_size=1, max_overflow=0)
+        engine = create_async_engine(url, pool_size=1, max_overflow=0, connect_args={"factory": sqlite.Connection})
         event.listen(engine.sync_engine, "connect", _prepare)
         event.listen(engine.sync_engine, "begin", _begin)
         try:

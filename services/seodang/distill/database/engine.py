@@ -8,6 +8,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from seodang.base import sqlite
 from seodang.base.errors import InvalidInput
 
 _POSTGRESQL, _SQLITE = "postgresql+psycopg", "sqlite+aiosqlite"
@@ -32,7 +33,7 @@ def open_engine(database_url: str) -> AsyncEngine:
         return create_async_engine(url, pool_pre_ping=True, pool_size=10)
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, connect_args={"timeout": _LOCK_TIMEOUT_S})
+    engine = create_async_engine(url, connect_args={"timeout": _LOCK_TIMEOUT_S, "factory": sqlite.Connection})
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
