@@ -114,7 +114,7 @@ class World:
         starts = torch.rand(len(self.features_NF), generator=torch.Generator().manual_seed(self.seed)).double()
         hidden_NH = self.features_NF @ self.matrix_FH
         chosen = [
-            choose((hidden_CH @ self.head_VH.T).double().softmax(-1), HEAD + DRAWS, start_C)
+            choose(KERNELS, hidden_CH @ self.head_VH.T, HEAD + DRAWS, start_C)
             for hidden_CH, start_C in zip(torch.split(hidden_NH, _CHUNK), torch.split(starts, _CHUNK), strict=True)
         ]
         ids, weights = (torch.cat(parts) for parts in zip(*chosen, strict=True))

@@ -65,6 +65,7 @@ MOMENTS: dict[str, Due] = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_killed_at_every_stage_the_student_is_the_same(tutor: Teacher, tmp_path: Path) -> None:
     data = write_data(tmp_path / "sums.jsonl", rows=400)
     changes = {
@@ -83,6 +84,7 @@ def test_killed_at_every_stage_the_student_is_the_same(tutor: Teacher, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_killed_on_policy_training_is_the_same_and_asks_for_nothing_twice(tutor: Teacher, tmp_path: Path) -> None:
     data = write_data(tmp_path / "sums.jsonl")
     recipe = Recipe(kind="on_policy", divergence="reverse_kl", target=SampledTarget(head=3, tail_draws=3))

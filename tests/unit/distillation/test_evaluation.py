@@ -28,6 +28,10 @@ from seodang.distillation.targets import Shard, ShardSignals
 from seodang.distillation.training import build_student, micro_batches
 from seodang.distillation.training.engine import trained_hidden
 from seodang.distillation.training.sampler import sample
+from seodang.runtime.kernels.choice import choose_kernels
+from seodang.runtime.kernels.interface import Kernels
+from seodang.runtime.kernels.torch_kernels import TorchKernels
+from seodang.runtime.sharding import Ranks
 from seodang.tasks import Example, Message, Role
 
 V, END = 40, 1
@@ -303,13 +307,31 @@ def test_candidates_stand_for_the_whole_distribution() -> None:
     assert float(chosen.weights_PK.min()) > 0.999
 
 
+@pytest.mark.parametrize("kernels", [choose_kernels(Ranks.alone(), torch.float32), TorchKernels(torch.float32)])
 @pytest.mark.parametrize("sharpness", [0.1, 2.0, 6.0, 40.0])
-def test_the_weights_of_candidates_are_one_over_their_chances(sharpness: float) -> None:
+def test_the_weights_of_candidates_are_one_over_their_chances(sharpness: float, kernels: Kernels) -> None:
     """Over all starts, every token is chosen as often as it should be: certainly, or its mass over a draw's share."""
-    mass_V = (sharpness * torch.randn(50, generator=torch.Generator().manual_seed(3), dtype=torch.float64)).softmax(-1)
+    logits_V = sharpness * torch.randn(50, generator=torch.Generator().manual_seed(3))
+    mass_V = logits_V.double().softmax(-1)
     starts = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
-    ids, weights = choose(mass_V.expand(len(starts), -1), 8, starts)
+    ids, weights = choose(kernels, logits_V.expand(len(starts), -1), 8, starts)
     inverse = torch.zeros(50, dtype=torch.float64).index_add_(0, ids.flatten(), weights.flatten()) / len(starts)
-    assert torch.allclose(inverse, torch.ones_like(inverse), atol=2e-2) or sharpness > 2
+    assert torch.allclose(inverse, torch.ones_like(inverse), atol=2e-2) or sharpness > 1
     reached = mass_V * 8 * len(starts) > 50  # others are too rare to be met in so many starts
     assert torch.allclose(inverse[reached], torch.ones_like(inverse[reached]), atol=2e-2)
+
+
+@pytest.mark.parametrize("kernels", [choose_kernels(Ranks.alone(), torch.float32), TorchKernels(torch.float32)])
+def test_a_tail_smaller_than_rounding_is_drawn_from_and_one_without_mass_weighs_nothing(kernels: Kernels) -> None:
+    logits_CV = torch.full((2, 30), -40.0)
+    logits_CV[:, 7] = 10.0
+    logits_CV[1] -= 1e3
+    logits_CV[1, 7] = 10.0
+    ids, weights = choose(kernels, logits_CV, 4, torch.tensor([0.5, 0.5], dtype=torch.float64))
+    mass_CV = logits_CV.double().softmax(-1)
+    assert (ids[:, 0] == 7).all()
+    assert all(len(set(row)) == 4 for row in ids.tolist())
+    assert weights[0].max() > 1
+    assert (weights[1] == 1).all()
+    tail_C = (mass_CV.gather(1, ids) * weights)[:, 1:].sum(1)
+    np.testing.assert_allclose(tail_C, mass_CV[:, :7].sum(1) + mass_CV[:, 8:].sum(1), rtol=1e-4)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.distillation.systematic import entries
 
 from seodang.distillation.data import Encoded
 from seodang.distillation.spec import HiddenTarget, SampledTarget, Target, TopKTarget
@@ -47,25 +48,24 @@ def of_labels(log_p: np.ndarray) -> np.ndarray:
     return np.take_along_axis(log_p, DATA.labels[:, None], 1)[:, 0].astype(np.float32)
 
 
-def sparse(log_p: np.ndarray, draws: int, *, packed: bool = False) -> Shard:
+def sparse(log_p: np.ndarray, draws: int, *, head: int = HEAD, packed: bool = False) -> Shard:
     """The likeliest exactly, and draws from the others, as a teacher sends them."""
-    order = np.argsort(-log_p, axis=1)
-    tail = np.sort(order[:, HEAD : HEAD + draws], axis=1)
-    ids = np.concatenate([np.sort(order[:, :HEAD], axis=1), tail], 1).astype(np.int32)
-    counts = np.full(P, ids.shape[1], np.uint32)
-    values = np.take_along_axis(log_p, ids, 1).astype(np.float32).reshape(-1)
-    drawn = np.tile(np.repeat(np.array([0, 1], np.uint32), [HEAD, draws]), P)
+    counts, ids, drawn = entries(log_p, head, draws)
+    row_E = np.repeat(np.arange(P), counts)
+    values = log_p[row_E, ids].astype(np.float32)
     if packed:
-        values = unpack(pack(SparseRows(counts, ids.reshape(-1).astype(np.uint32), values, drawn))).logprobs
+        rows = SparseRows(counts.astype(np.uint32), ids.astype(np.uint32), values, drawn.astype(np.uint32))
+        values = unpack(pack(rows)).logprobs
+    inside = np.bincount(row_E, np.where(drawn == 0, np.exp(log_p[row_E, ids]), 0.0), minlength=P)
     return Shard(
         positions=DATA.positions,
         next_log_probs=of_labels(log_p),
         entropy=-(np.exp(log_p) * log_p).sum(1).astype(np.float32),
         counts=counts.astype(np.uint16),
-        ids=ids.reshape(-1),
+        ids=ids.astype(np.int32),
         log_probs=values,
         draws=drawn.astype(np.uint16),
-        outside=(1 - np.exp(np.take_along_axis(log_p, order[:, :HEAD], 1)).sum(1)).astype(np.float32),
+        outside=(1 - inside).astype(np.float32),
     )
 
 
@@ -86,8 +86,18 @@ def rolled(shard: Shard, *names: str) -> Shard:
     return replace(shard, **{name: column.reshape(shard.column(name).shape) for name, column in moved.items()})
 
 
+def entries_rolled(shard: Shard, *names: str) -> Shard:
+    """Entries moved on by a position, and columns of one number a position with them."""
+    counts = shard.column("counts").astype(np.int64)
+    order_E = np.concatenate(np.roll(np.array(np.split(np.arange(counts.sum()), np.cumsum(counts)[:-1]), object), 1))
+    columns = {name: shard.column(name)[order_E.astype(np.int64)] for name in ("ids", "log_probs", "draws")}
+    return rolled(replace(shard, **columns), "counts", *names)
+
+
+DRAWN = SampledTarget(head=0, tail_draws=30)
 SAMPLED, TOP = SampledTarget(head=HEAD, tail_draws=DRAWS), TopKTarget(k=HEAD)
 GOOD = sparse(log_probs(), DRAWS)
+LEAN = sparse(log_probs(), DRAWN.tail_draws, head=0).lean()
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -96,6 +106,8 @@ def test_a_right_signal_is_taken(packed: bool, temperature: float) -> None:
     facts = {"packed": packed, "temperature": temperature}
     log_p = log_probs(temperature)
     check_signal(sparse(log_p, DRAWS, packed=packed), DATA, identity(SAMPLED, **facts), None, "it")
+    check_signal(sparse(log_p, DRAWS, packed=packed).lean(), DATA, identity(SAMPLED, **facts), None, "it")
+    check_signal(sparse(log_p, 30, head=0, packed=packed).lean(), DATA, identity(DRAWN, **facts), None, "it")
     check_signal(sparse(log_p, 0, packed=packed), DATA, identity(TOP, **facts), None, "it")
 
 
@@ -105,9 +117,9 @@ def test_right_hidden_states_are_taken(int8: bool) -> None:
 
 
 def renormalised() -> Shard:
-    log_p = GOOD.column("log_probs").reshape(P, -1)[:, :HEAD]
-    whole = np.log(np.exp(log_p).sum(1, keepdims=True))
     top = sparse(log_probs(), 0)
+    log_p = top.column("log_probs").reshape(P, HEAD)
+    whole = np.log(np.exp(log_p).sum(1, keepdims=True))
     return replace(top, log_probs=(log_p - whole).reshape(-1), outside=np.zeros(P, np.float32))
 
 
@@ -121,9 +133,9 @@ def of_ids(change: np.ndarray) -> Shard:
 
 
 WRONG: dict[str, tuple[Shard, Target, str]] = {
-    "entries shifted": (rolled(GOOD, "ids", "log_probs", "draws"), SAMPLED, "shifted, renormalised"),
+    "entries shifted": (entries_rolled(GOOD), SAMPLED, "shifted, renormalised"),
     "all but the labels shifted": (
-        rolled(GOOD, "ids", "log_probs", "draws", "outside", "entropy", "next_log_probs"),
+        entries_rolled(GOOD, "outside", "entropy", "next_log_probs"),
         SAMPLED,
         "shifted, ",
     ),
@@ -137,6 +149,17 @@ WRONG: dict[str, tuple[Shard, Target, str]] = {
     "the likeliest tokens sold as samples": (without_draws(), SAMPLED, "other than 6 draws"),
     "fewer entries than asked for": (sparse(log_probs(), 0), TopKTarget(k=HEAD + 1), "other than 5 exact entries"),
     "a rest of nothing": (replace(GOOD, outside=np.zeros(P, np.float32)), SAMPLED, "do not sum to one"),
+    "draws without their probabilities, shifted": (entries_rolled(LEAN), DRAWN, "more or less often"),
+    "draws without their probabilities and all but the labels shifted": (
+        entries_rolled(LEAN, "outside", "entropy", "next_log_probs"),
+        DRAWN,
+        "more or less often",
+    ),
+    "draws of another temperature": (
+        replace(sparse(log_probs(3.0), DRAWN.tail_draws, head=0).lean(), next_log_probs=LEAN.next_log_probs),
+        DRAWN,
+        "more or less often",
+    ),
     "entropy of another temperature": (
         replace(GOOD, entropy=sparse(log_probs(4.0), DRAWS).entropy),
         SAMPLED,

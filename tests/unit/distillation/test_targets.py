@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from tests.unit.distillation.systematic import entries
 
 from seodang.distillation.data import Encoded
 from seodang.distillation.loss import HiddenSignal, SampledSignal, TruncatedSignal
@@ -26,7 +27,7 @@ V = 50
 DATA = Encoded.of([([3, 4, 5, 6, 7], 2), ([9, 8, 7], 1), ([1, 2, 3, 4], 3)])
 
 
-def identity(target: Target) -> TargetIdentity:
+def identity(target: Target, *, packed: bool = True) -> TargetIdentity:
     return TargetIdentity(
         model="models/t",
         weights_sha256="w" * 64,
@@ -36,6 +37,7 @@ def identity(target: Target) -> TargetIdentity:
         temperature=1.0,
         target=target,
         seed=0,
+        packed=packed,
         data_sha256=DATA.sha256,
     )
 
@@ -52,54 +54,84 @@ def label_log_probs(logits: np.ndarray) -> np.ndarray:
     return np.take_along_axis(log_p, DATA.labels[:, None], 1)[:, 0].astype(np.float32)
 
 
-def sampled_shard(log_p: np.ndarray, labels: np.ndarray) -> Shard:
-    """The three likeliest exactly, and two draws that are the two least likely."""
-    order = np.argsort(-log_p, axis=1)
-    ids = np.concatenate([order[:, :3], order[:, -2:]], 1).astype(np.int32)
-    mass = np.exp(np.take_along_axis(log_p, ids[:, :3], 1)).sum(1)
+def sampled_shard(log_p: np.ndarray) -> Shard:
+    """The three likeliest exactly, and four draws."""
+    counts, ids, draws = entries(log_p, 3, 4)
+    row_E = np.repeat(np.arange(len(counts)), counts)
+    rising = np.lexsort((ids, row_E))
+    log_probs_E = log_p[row_E, ids]
+    inside = np.bincount(row_E, np.where(draws == 0, np.exp(log_probs_E), 0.0))
     return Shard(
         positions=DATA.positions,
-        next_log_probs=np.take_along_axis(log_p, labels[:, None], 1)[:, 0],
+        next_log_probs=np.take_along_axis(log_p, DATA.labels[:, None], 1)[:, 0],
         entropy=-(np.exp(log_p) * log_p).sum(1),
-        counts=np.full(len(labels), 5, np.uint16),
-        ids=ids.reshape(-1),
-        log_probs=np.take_along_axis(log_p, ids, 1).reshape(-1),
-        draws=np.tile(np.array([0, 0, 0, 1, 3], np.uint16), len(labels)),
-        outside=(1 - mass).astype(np.float32),
+        counts=counts.astype(np.uint16),
+        ids=ids[rising].astype(np.int32),
+        log_probs=log_probs_E[rising],
+        draws=draws[rising].astype(np.uint16),
+        outside=(1 - inside).astype(np.float32),
     )
 
 
 def test_a_sampled_shard_comes_back_as_it_was(tmp_path: Path) -> None:
     target = SampledTarget(head=3, tail_draws=4)
-    store = TargetStore(tmp_path, identity(target))
-    shard = sampled_shard(log_probs(), DATA.labels)
+    store = TargetStore(tmp_path, identity(target, packed=False))
+    shard = sampled_shard(log_probs())
     store.add("0", DATA, shard, signal_bytes=100, seconds=0.5)
-    again = TargetStore(tmp_path, identity(target)).read("0", DATA)
+    again = TargetStore(tmp_path, identity(target, packed=False)).read("0", DATA)
     for name in ("positions", "next_log_probs", "entropy", "counts", "ids", "log_probs", "draws", "outside"):
         np.testing.assert_array_equal(again.column(name), shard.column(name))
     assert [record.positions for record in read_ledger(tmp_path)] == [len(DATA.labels)]
 
 
+def test_a_packed_store_keeps_no_log_probabilities_of_draws(tmp_path: Path) -> None:
+    target = SampledTarget(head=3, tail_draws=4)
+    shard = sampled_shard(log_probs())
+    stores = [TargetStore(tmp_path / str(packed), identity(target, packed=packed)) for packed in (False, True)]
+    for store in stores:
+        store.add("0", DATA, shard, signal_bytes=100, seconds=0.5)
+    whole, lean = (store.read("0", DATA) for store in stores)
+    assert np.isnan(lean.column("log_probs")[lean.column("draws") > 0]).all()
+    rows = np.arange(len(DATA.labels))
+    one, other = (ShardSignals(each, target).at(rows) for each in (whole, lean))
+    assert isinstance(one, SampledSignal)
+    assert isinstance(other, SampledSignal)
+    torch.testing.assert_close(one.ids_NK, other.ids_NK)
+    torch.testing.assert_close(one.probs_NK, other.probs_NK, rtol=1e-4, atol=0)
+
+
 def test_rounding_moves_a_number_by_less_than_a_packed_step() -> None:
-    shard = sampled_shard(log_probs(), DATA.labels)
+    shard = sampled_shard(log_probs())
     odd = np.array([-31.9, -np.inf, 0.0, np.nan], np.float32)
-    near = replace(shard, next_log_probs=odd).rounded()
+    near = replace(shard, next_log_probs=odd).lean()
     np.testing.assert_allclose(near.next_log_probs, odd, atol=1e-3)
     for name in ("entropy", "outside"):
         np.testing.assert_allclose(near.column(name), shard.column(name), rtol=2**-15)
-    np.testing.assert_array_equal(near.column("log_probs"), shard.column("log_probs"))
+    exact = shard.column("draws") == 0
+    np.testing.assert_array_equal(near.column("log_probs")[exact], shard.column("log_probs")[exact])
 
 
 def test_sampled_signals_weigh_draws_by_the_tail() -> None:
-    log_p = log_probs()
-    shard = sampled_shard(log_p, DATA.labels)
-    rows = np.array([4, 0])
-    signal = ShardSignals(shard, SampledTarget(head=3, tail_draws=4)).at(rows)
+    log_p = log_probs()[[4, 0]]
+    order = np.argsort(-log_p, axis=1)
+    ids = np.concatenate([order[:, :3], order[:, -2:]], 1)
+    kept = np.take_along_axis(log_p, ids, 1)
+    shard = Shard(
+        positions=np.array([2]),
+        next_log_probs=log_p[:, 0],
+        entropy=-(np.exp(log_p) * log_p).sum(1),
+        counts=np.full(2, 5, np.uint16),
+        ids=ids.reshape(-1).astype(np.int32),
+        log_probs=kept.reshape(-1),
+        draws=np.tile(np.array([0, 0, 0, 1, 3], np.uint16), 2),
+        outside=(1 - np.exp(kept[:, :3]).sum(1)).astype(np.float32),
+    )
+    signal = ShardSignals(shard, SampledTarget(head=3, tail_draws=4)).at(np.array([0, 1]))
     assert isinstance(signal, SampledSignal)
     torch.testing.assert_close(signal.probs_NK.sum(1), torch.ones(2))
     tail = 1 - signal.probs_NK[:, :3].sum(1)
     torch.testing.assert_close(signal.probs_NK[:, 3:], tail[:, None] * torch.tensor([[0.25, 0.75]]))
-    expected = torch.from_numpy(log_p[rows]).exp().gather(1, signal.ids_NK[:, :3])
+    expected = torch.from_numpy(log_p).exp().gather(1, signal.ids_NK[:, :3])
     torch.testing.assert_close(signal.probs_NK[:, :3], expected)
 
 
@@ -185,7 +217,7 @@ def test_a_store_of_something_else_is_refused_by_name(tmp_path: Path, field: str
 
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     store = TargetStore(tmp_path, identity(SampledTarget(head=3, tail_draws=4)))
-    store.add("0", DATA, sampled_shard(log_probs(), DATA.labels), 0, 0.0)
+    store.add("0", DATA, sampled_shard(log_probs()), 0, 0.0)
     content = bytearray((tmp_path / "0.parquet").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "0.parquet").write_bytes(content)
@@ -195,7 +227,7 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_signal_of_other_sequences_is_refused(tmp_path: Path) -> None:
     store = TargetStore(tmp_path, identity(SampledTarget(head=3, tail_draws=4)))
-    store.add("0", DATA, sampled_shard(log_probs(), DATA.labels), 0, 0.0)
+    store.add("0", DATA, sampled_shard(log_probs()), 0, 0.0)
     with pytest.raises(TargetMismatch, match="other sequences"):
         store.read("0", DATA.select([0, 2, 1]))
 
@@ -254,7 +286,7 @@ def test_a_damaged_frame_ends_what_counts(tmp_path: Path) -> None:
 def test_a_torn_ledger_line_does_not_count(tmp_path: Path) -> None:
     store = TargetStore(tmp_path, identity(SampledTarget(head=3, tail_draws=4)))
     for name in ("0", "1"):
-        store.add(name, DATA, sampled_shard(log_probs(), DATA.labels), 0, 0.0)
+        store.add(name, DATA, sampled_shard(log_probs()), 0, 0.0)
     ledger = tmp_path / "ledger.jsonl"
     ledger.write_bytes(ledger.read_bytes()[:-7])
     assert list(TargetStore(tmp_path, identity(SampledTarget(head=3, tail_draws=4))).records) == ["0"]

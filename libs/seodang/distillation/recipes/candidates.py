@@ -20,6 +20,10 @@ from seodang.distillation.training.batches import Batch, Indices
 from seodang.distillation.training.engine import trained_hidden
 from seodang.distillation.training.group import ALONE, Group
 from seodang.distillation.training.student import Student
+from seodang.runtime.kernels.choice import choose_kernels
+from seodang.runtime.kernels.interface import Kernels
+from seodang.runtime.sharding import Ranks
+from seodang.runtime.walk import Survey, TailDraws
 
 _CHUNK: Final = 512
 
@@ -64,13 +68,14 @@ def choose_candidates(
 
 def _chosen(student: Student, batch: Batch, count: int, temperature: float, starts_N: Tensor) -> tuple[Tensor, Tensor]:
     parts = []
+    kernels = choose_kernels(Ranks.alone(str(student.device)), torch.float32)
     hidden_NH = trained_hidden(student, batch)
     for begin in range(0, len(starts_N), _CHUNK):
         rows = slice(begin, begin + _CHUNK)
-        logits_CV = hidden_NH[rows] @ student.head_VH.T / temperature
-        parts.append(choose(logits_CV.double().softmax(-1).cpu(), count, starts_N[rows]))
+        logits_CV = (hidden_NH[rows] @ student.head_VH.T).float()
+        parts.append(choose(kernels, logits_CV, count, starts_N[rows].to(student.device), temperature))
     ids, weights = zip(*parts, strict=True)
-    return torch.cat(ids), torch.cat(weights)
+    return torch.cat(ids).cpu(), torch.cat(weights).cpu()
 
 
 def candidate_signal(shard: Shard, chosen: Candidates, rows: Indices) -> CandidateSignal:
@@ -83,23 +88,48 @@ def candidate_signal(shard: Shard, chosen: Candidates, rows: Indices) -> Candida
     )
 
 
-def choose(mass_CV: Tensor, count: int, start_C: Tensor) -> tuple[Tensor, Tensor]:
-    """Ids and weights [C, K = count]: sampling without waste in proportion to the mass (Madow, 1949).
+def choose(
+    kernels: Kernels, logits_CV: Tensor, count: int, start_C: Tensor, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Ids int64 and weights float64 [C, K = count]: sampling without waste in proportion to the probabilities that
+    float32 logits give (Madow, 1949).
 
     A token whose mass is at least a draw's share is certain: it weighs 1 and leaves the rest to fewer draws, which each
     take an equal share from one uniform start on. So a sharp position spends its entries on its head, a flat one on
     its tail, and a draw hits no token twice.
     """
-    top = mass_CV.topk(count)
-    order = torch.arange(count)
-    left_CK = mass_CV.sum(1, keepdim=True) - top.values.cumsum(1) + top.values  # before this token and those below it
-    certain_CK = (top.values * (count - order) >= left_CK).cumprod(1).bool()
-    heads_C1 = certain_CK.sum(1, keepdim=True)
-    tail_CV = mass_CV.scatter(1, top.indices, top.values.masked_fill(certain_CK, 0.0))
-    share_C1 = tail_CV.sum(1, keepdim=True) / (count - heads_C1).clamp(min=1)
-    points_CK = (start_C[:, None] + (order - heads_C1).clamp(min=0)) * share_C1
-    drawn_CK = torch.searchsorted(tail_CV.cumsum(1), points_CK, right=True).clamp_(max=mass_CV.shape[1] - 1)
-    # Rounding at the very end of the sum may hit a token without mass; it then weighs nothing.
-    weights_CK = (share_C1 / tail_CV.gather(1, drawn_CK)).nan_to_num(0.0, posinf=0.0)
-    ids_CK = torch.where(certain_CK, top.indices, drawn_CK)
-    return ids_CK, weights_CK.masked_fill(certain_CK, 1.0)
+    scale, order = 1.0 / temperature, torch.arange(count, device=logits_CV.device)
+    survey = Survey.start(len(logits_CV), count, logits_CV.device)
+    kernels.survey(survey, logits_CV, scale, 0)
+    lse_C = survey.logsumexp()
+    top_CK = (survey.top_values_Pk.double() - lse_C[:, None]).exp()
+    left_CK = 1.0 - top_CK.cumsum(1) + top_CK  # before this token and those below it
+    # One entry at least is drawn: what is left is too small to be told from rounding by a difference, not by its sum.
+    certain_CK = (top_CK * (count - order) >= left_CK).cumprod(1).bool() & (order < count - 1)
+    heads_CK = survey.top_ids_Pk.masked_fill(~certain_CK, -1)
+    rank_CK = order - certain_CK.sum(1, keepdim=True)
+    tail_C = _walk(kernels, logits_CV, scale, lse_C, heads_CK, torch.ones_like(lse_C), order[:0].double()).before_P
+    share_C1 = tail_C[:, None] / (rank_CK[:, -1:] + 1)
+    points_CK = torch.where(certain_CK, -1.0, (start_C[:, None] + rank_CK) * share_C1)
+    drawn = _walk(kernels, logits_CV, scale, lse_C, heads_CK, tail_C, points_CK)
+    exact_CK = drawn.ids_Pn < 0  # certain, or of a tail without any mass
+    weights_CK = (share_C1 / drawn.logprobs_Pn.double().exp()).masked_fill(exact_CK, 1.0)
+    return torch.where(exact_CK, survey.top_ids_Pk, drawn.ids_Pn), weights_CK
+
+
+def _walk(
+    kernels: Kernels, logits_CV: Tensor, scale: float, lse_C: Tensor, heads_CK: Tensor, tail_C: Tensor, points: Tensor
+) -> TailDraws:
+    """Tokens at points [C or 1, any number] of the mass of all tokens but the heads; -1 for a point below 0."""
+    points_Cn = points.expand(len(logits_CV), points.shape[-1])
+    draws = TailDraws(
+        points_Pn=points_Cn,
+        tail_P=tail_C,
+        normaliser_P=lse_C,
+        head_ids_Pk=heads_CK,
+        before_P=torch.zeros_like(lse_C),
+        ids_Pn=torch.full(points_Cn.shape, -1, device=lse_C.device),
+        logprobs_Pn=torch.full(points_Cn.shape, -torch.inf, device=lse_C.device),
+    )
+    kernels.draw_tail(draws, logits_CV, scale, 0)
+    return draws

@@ -72,6 +72,7 @@ def signals_of(identity: TargetIdentity) -> score_pb2.ScoreSignals:
     match identity.target:
         case SampledTarget(head=head, tail_draws=tail_draws):
             signals.sampled.head, signals.sampled.tail_draws, signals.sampled.seed = head, tail_draws, identity.seed
+            signals.sampled.method = score_pb2.SampledTarget.METHOD_SYSTEMATIC
         case TopKTarget(k=k):
             signals.top_k = k
         case HiddenTarget(int8=int8):
@@ -97,7 +98,6 @@ def _score_unit(
                 journal.append(message.SerializeToString())
                 on_positions(chunks[-1].positions)
         shard = Shard.of(unit.sequences.positions, chunks, unit.candidates_PK)
-        shard = shard.rounded() if store.identity.packed else shard
         store.add(unit.name, unit.sequences, shard, sum(map(len, journal.frames)), journal.seconds)
         journal.remove()
     return store.read(unit.name, unit.sequences)

@@ -3,8 +3,8 @@
 S sequences, P positions in all, E sparse entries in all, H width of the teacher. Columns, lists over the positions of
 the row's sequence: ``next_log_probs``, ``entropy``, ``counts`` (entries a position), ``outside`` (probability outside
 the exact entries), ``hidden`` (bytes: bfloat16, or int8 with ``hidden_scales``); lists over their entries:
-``id_gaps`` (to the id before in the same position, from 0), ``log_probs``, ``draws`` (0: exact). What a target does not
-have is absent.
+``id_gaps`` (to the id before in the same position, from 0), ``draws`` (0: exact), ``log_probs``, which may be those of
+the exact entries alone. What a target does not have is absent.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from seodang.distillation.teacher import Scored
 Array: TypeAlias = npt.NDArray[Any]
 
 _BY_POSITION: Final = ("next_log_probs", "entropy", "counts", "outside", "hidden", "hidden_scales")
-_BY_ENTRY: Final = ("id_gaps", "log_probs", "draws")
+_BY_ENTRY: Final = ("id_gaps", "draws", "log_probs")
 _ROUNDED_BITS: Final = 14
 """Of the mantissa, as many as leave the largest log-probability exact to 1e-3."""
 
@@ -42,7 +42,7 @@ class Shard:
     ids: Array | None = None
     """int32 [E]; rising within a position, but for candidates, which keep the order they were asked in"""
     log_probs: Array | None = None
-    """float32 [E]"""
+    """float32 [E]; NaN at drawn entries where they are not kept"""
     draws: Array | None = None
     """uint16 [E]"""
     outside: Array | None = None
@@ -95,10 +95,17 @@ class Shard:
         }
         return cls(**arrays)
 
-    def rounded(self) -> "Shard":
-        """Numbers of a position as coarse as the packed wire's are of an entry, so that they take fewer bytes."""
+    def lean(self) -> "Shard":
+        """What a student learns from, in fewer bytes: numbers of a position as coarse as the packed wire's are of an
+        entry, and no log-probabilities of drawn entries, each of which stands for its draws.
+        """
         entropy, outside = (None if part is None else _rounded(part) for part in (self.entropy, self.outside))
-        return replace(self, next_log_probs=_rounded(self.next_log_probs), entropy=entropy, outside=outside)
+        log_probs = self.log_probs
+        if log_probs is not None:
+            log_probs = np.where(self.column("draws") > 0, np.float32(np.nan), log_probs)
+        return replace(
+            self, next_log_probs=_rounded(self.next_log_probs), entropy=entropy, outside=outside, log_probs=log_probs
+        )
 
     def column(self, name: str) -> Array:
         """An array that this kind of target has."""
@@ -114,10 +121,17 @@ class Shard:
             if (values := getattr(self, name)) is not None:
                 columns[name] = pa.ListArray.from_arrays(by_position, _flat(values))
         if self.counts is not None:
-            by_entry = _offsets(np.add.reduceat(self.counts.astype(np.int64), by_position.to_numpy()[:-1]))
-            entries = {"id_gaps": self._id_gaps(), "log_probs": self.log_probs, "draws": self.draws}
-            for name in _BY_ENTRY:
-                columns[name] = pa.ListArray.from_arrays(by_entry, pa.array(entries[name]))
+            of_sequence = np.repeat(np.arange(len(self.positions)), self.positions)
+            row_E = np.repeat(of_sequence, self.counts.astype(np.int64))
+            kept_E = (self.column("draws") == 0) | ~np.isnan(self.column("log_probs"))
+            every = np.ones(len(row_E), bool)
+            for name, values, told_E in (
+                ("id_gaps", self._id_gaps(), every),
+                ("draws", self.column("draws"), every),
+                ("log_probs", self.column("log_probs"), kept_E),
+            ):
+                lengths = np.bincount(row_E[told_E], minlength=len(self.positions))
+                columns[name] = pa.ListArray.from_arrays(_offsets(lengths), pa.array(values[told_E]))
         return pa.table(columns)
 
     def _id_gaps(self) -> Array:
@@ -142,6 +156,10 @@ class Shard:
             counts = arrays["counts"].astype(np.int64)
             before = np.concatenate([[0], reached])[np.cumsum(counts) - counts]
             arrays["ids"] = (reached - np.repeat(before, counts)).astype(np.int32)
+        if "log_probs" in arrays and len(arrays["log_probs"]) < len(arrays["draws"]):
+            told = arrays["log_probs"]
+            arrays["log_probs"] = np.full(len(arrays["draws"]), np.nan, np.float32)
+            arrays["log_probs"][arrays["draws"] == 0] = told
         if "hidden" in values:
             dtype = np.dtype(np.int8 if "hidden_scales" in values else "<u2")
             whole = np.frombuffer(values["hidden"].buffers()[1], dtype)

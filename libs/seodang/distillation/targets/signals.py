@@ -46,7 +46,9 @@ class ShardSignals:
                 return self._hidden(rows)
 
     def log_probs(self, rows: Rows) -> torch.Tensor:
-        """Of a sampled target, the teacher's log-probability of each entry of ``at(rows)``, drawn or exact [N, K]."""
+        """Of a sampled target, the teacher's log-probability of each entry of ``at(rows)``, drawn or exact [N, K]; NaN
+        at drawn ones of a packed store.
+        """
         at_NK, _ = self._entries(rows)
         return torch.from_numpy(self._shard.column("log_probs")[at_NK])
 

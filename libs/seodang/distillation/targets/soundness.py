@@ -1,7 +1,8 @@
 """Whether a signal can be what its manifest says, from its numbers alone: a digest only says that a file is unchanged.
 
 A distribution's parts bind each other. The probabilities inside and outside the exact entries sum to one; the right
-next token's own probability stands among the entries or fits outside them; the entropy lies between what a narrow and
+next token's own probability stands among the entries or fits outside them, and systematic draws hit it as often as that
+asks, up to one; the entropy lies between what a narrow and
 what a flat tail would give; hidden states times the head give that same probability. A signal that is shifted against
 its sequences, cut to its likeliest tokens, renormalised, of another vocabulary or of another head breaks one of these.
 
@@ -52,12 +53,11 @@ def check_signal(
     entries = _Entries.of(shard, labels, identity.packed)
     outside_vocabulary = entries.at_positions((shard.ids < 0) | (shard.ids >= identity.vocabulary_size))
     _no(where, f"a token outside the vocabulary of {identity.vocabulary_size}", outside_vocabulary)
-    wrong = np.zeros(len(labels), bool)
-    wrong[entries.row_E[entries.is_label_E]] = entries.label_is_wrong()
+    left_out_E = (shard.draws > 0) & np.isnan(shard.log_probs)
     _no(
         where,
         "another probability of the next token than the entries say: shifted, renormalised, or of another tokenizer",
-        wrong,
+        entries.label_is_wrong(~left_out_E),
     )
     if not identity.candidates:
         _check_whole(shard, entries, identity, where)
@@ -99,12 +99,14 @@ class _Entries:
         """Of each position's entries."""
         return np.bincount(self.row_E, values_E, minlength=len(self.next_P))
 
-    def label_is_wrong(self) -> Array:
-        """Of the entries that are the label."""
-        expected = self.next_P[self.row_E[self.is_label_E]]
-        found = np.maximum(self.log_probs_E[self.is_label_E], _PACKED_LOWEST if self.packed else -np.inf)
-        wrong: Array = ~(np.abs(found - expected) <= self.slack(expected))
-        return wrong
+    def label_is_wrong(self, kept_E: Array) -> Array:
+        """At which positions an entry that is the label says otherwise, of those whose log-probability is kept."""
+        told_E = self.is_label_E & kept_E
+        expected = self.next_P[self.row_E[told_E]]
+        found = np.maximum(self.log_probs_E[told_E], _PACKED_LOWEST if self.packed else -np.inf)
+        wrong_P = np.zeros(len(self.next_P), bool)
+        wrong_P[self.row_E[told_E]] = ~(np.abs(found - expected) <= self.slack(expected))
+        return wrong_P
 
 
 def _check_whole(shard: Shard, entries: _Entries, identity: TargetIdentity, where: str) -> None:
@@ -144,8 +146,19 @@ def _check_whole(shard: Shard, entries: _Entries, identity: TargetIdentity, wher
         "a next token that is no entry and has no room outside them: truncated or renormalised",
         absent_P & no_room,
     )
+    if isinstance(target, SampledTarget) and target.tail_draws:
+        _check_draws(shard, entries, outside_P / target.tail_draws, where)
     if shard.entropy is not None:
         _check_entropy(shard.entropy, p_E, lowest_P, outside_P, entries, vocabulary - exact_P, where)
+
+
+def _check_draws(shard: Shard, entries: _Entries, share_P: Array, where: str) -> None:
+    """Of equally spaced points on the tail's mass, a token gets as many as its mass has shares, up to one."""
+    hits_P = entries.sums(np.where(entries.is_label_E, shard.column("draws"), 0))
+    exact_P = entries.sums(entries.is_label_E & entries.exact_E) > 0
+    off_P = np.abs(hits_P * share_P - np.exp(shard.next_log_probs))
+    what = "a next token that is drawn more or less often than its probability asks: shifted, or of another tokenizer"
+    _no(where, what, ~exact_P & ~(off_P <= share_P + _SLACK))
 
 
 def _check_entropy(

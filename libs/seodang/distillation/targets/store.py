@@ -79,14 +79,14 @@ class TargetStore:
         return self.folder / f"{name}.journal"
 
     def add(self, name: str, sequences: Encoded, shard: Shard, signal_bytes: int, seconds: float) -> ShardRecord:
-        """Makes a finished shard durable: first the file, then its line in the ledger.
+        """Makes a finished shard durable: first the file, then its line in the ledger. A packed store keeps it lean.
 
         Raises:
             TargetMismatch: it cannot be the signal of this store's identity on these sequences.
         """
         where = f"the signal of {self.identity.model} for {self._path(name)}"
         check_signal(shard, sequences, self.identity, self.head(), where)
-        content = write_parquet(shard.to_table())
+        content = write_parquet((shard.lean() if self.identity.packed else shard).to_table())
         write_whole(self._path(name), content)
         record = ShardRecord(
             name=name,
