@@ -1,4 +1,4 @@
-"""A CaptureService that keeps what it is sent, unless a test tells it to be away."""
+"""A CaptureService that keeps what it is sent and lists the versions it is given, unless a test tells it to be away."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ class ScriptedCapture(capture_pb2_grpc.CaptureServiceServicer):
     """Holds ``interactions``; ``failing`` is raised instead while it is set."""
 
     interactions: list[capture_pb2.Interaction] = field(default_factory=list)
+    versions: list[capture_pb2.DatasetVersion] = field(default_factory=list)
     failing: SeodangError | None = None
     calls: int = 0
 
@@ -31,3 +32,8 @@ class ScriptedCapture(capture_pb2_grpc.CaptureServiceServicer):
             raise self.failing
         self.interactions += came
         return capture_pb2.AppendInteractionsResponse(stored=len(came))
+
+    async def ListDatasetVersions(
+        self, request: capture_pb2.ListDatasetVersionsRequest, context: Any
+    ) -> capture_pb2.ListDatasetVersionsResponse:
+        return capture_pb2.ListDatasetVersionsResponse(versions=self.versions)

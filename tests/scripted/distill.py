@@ -107,7 +107,7 @@ class ScriptedDistillation(distill_pb2_grpc.DistillationServiceServicer):
             await asyncio.Event().wait()
 
     async def CreateJob(self, request: distill_pb2.CreateJobRequest, context: Any) -> distill_pb2.CreateJobResponse:
-        if not request.spec.data.corpus:
+        if not request.spec.data.WhichOneof("source"):
             raise InvalidInput("spec.data: name a corpus, a file or a dataset", field="spec.data")
         self.created.append(request)
         return distill_pb2.CreateJobResponse(job=job_pb2.Job(name="jobs/new", spec=request.spec))

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from tests.scripted.capture import ScriptedCapture
 from tests.scripted.distill import ScriptedDistillation, ScriptedRegistry
 from tests.scripted.inference import ScriptedInference
 
@@ -28,6 +29,7 @@ class ScriptedMesh:
     )
     distillation: ScriptedDistillation = field(default_factory=ScriptedDistillation)
     registry: ScriptedRegistry = field(default_factory=ScriptedRegistry)
+    capture: ScriptedCapture = field(default_factory=ScriptedCapture)
     servers: dict[str, MeshServer] = field(default_factory=dict)
 
     @property
@@ -53,7 +55,7 @@ class ScriptedMesh:
         mounts: dict[str, list[Any]] = {
             "teacher": [self.teacher.mount()],
             "student": [self.student.mount()],
-            "distill": [self.distillation.mount(), self.registry.mount()],
+            "distill": [self.distillation.mount(), self.registry.mount(), self.capture.mount()],
         }
         for name, mounted in mounts.items():
             self.servers[name] = await stack.enter_async_context(MeshServer(name, mounted))

@@ -32,7 +32,8 @@ class JobForm:
 
     student: str
     teacher: str
-    corpus: str
+    data: str
+    """Name of a corpus, or of a frozen version of captured traffic: ``datasets/<dataset>/versions/<version>``."""
     language: str = ""
     train_examples: int = 0
     eval_examples: int = 0
@@ -69,12 +70,7 @@ class JobForm:
         return job_pb2.JobSpec(
             student=self.student.strip(),
             teachers=[job_pb2.Teacher(model=self.teacher)],
-            data=job_pb2.DataSpec(
-                corpus=self.corpus,
-                language=self.language,
-                train_examples=self.train_examples,
-                eval_examples=self.eval_examples,
-            ),
+            data=self._data(),
             shape=self._shape(),
             recipe=self._recipe(),
             budget=job_pb2.Budget(steps=self.steps, learning_rate=self.learning_rate),
@@ -86,6 +82,16 @@ class JobForm:
             ),
             seed=self.seed,
         )
+
+    def _data(self) -> job_pb2.DataSpec:
+        data = job_pb2.DataSpec(
+            language=self.language, train_examples=self.train_examples, eval_examples=self.eval_examples
+        )
+        if self.data.startswith("datasets/"):
+            data.dataset_version = self.data
+        else:
+            data.corpus = self.data
+        return data
 
     def _shape(self) -> job_pb2.StudentShape:
         tokenizer = self.tokenizer.strip()

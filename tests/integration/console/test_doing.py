@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 from tests.scripted.inference import Script, words
 from tests.scripted.mesh import ScriptedMesh
 
+from seodang.api.capture.v1 import capture_pb2
 from seodang.api.distill.v1 import job_pb2
 from seodang.api.inference.v1 import chat_pb2
 from seodang.base.errors import Exhausted
@@ -40,6 +41,20 @@ def test_the_form_starts_the_job_that_it_shows(mesh: ScriptedMesh, page: Open) -
     assert [baseline.recipe.kind for baseline in spec.baselines] == [job_pb2.Recipe.KIND_NO_TEACHER]
     assert (spec.gate.max_points_below_teacher, spec.gate.beat_baselines) == (5, True)
     assert "`jobs/new` has started" in _texts(app.success)
+
+
+def test_a_job_learns_from_captured_traffic_that_is_not_withdrawn(mesh: ScriptedMesh, page: Open) -> None:
+    name = "datasets/robot/versions/20261130-1"
+    withdrawn = capture_pb2.DatasetVersion(name="datasets/robot/versions/20261129-1", withdrawn=True)
+    mesh.capture.versions += [capture_pb2.DatasetVersion(name=name, prompts=1234), withdrawn]
+    app = page("new_job")
+    assert [option for option in app.selectbox[1].options if "captured" in option] == [
+        "captured: robot/versions/20261130-1 · 1,234 prompts"
+    ]
+    app.selectbox[1].select(name)
+    app.button(key="start form").click().run()
+    (request,) = mesh.distillation.created
+    assert (request.spec.data.WhichOneof("source"), request.spec.data.dataset_version) == ("dataset_version", name)
 
 
 def test_checking_starts_nothing(mesh: ScriptedMesh, page: Open) -> None:

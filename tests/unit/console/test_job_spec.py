@@ -9,7 +9,7 @@ from seodang.base.errors import InvalidInput
 from seodang.console.job_spec import DIVERGENCES, RECIPES, JobForm, read_json, write_json
 from seodang.distillation.wire import spec_from_proto
 
-FORM = JobForm(student=" robot ", teacher="models/teacher-mini", corpus="babyai", language="ko", steps=40, seed=3)
+FORM = JobForm(student=" robot ", teacher="models/teacher-mini", data="babyai", language="ko", steps=40, seed=3)
 
 
 def test_the_forms_fields_are_the_specifications() -> None:
@@ -31,8 +31,15 @@ def test_a_base_takes_the_place_of_a_shape() -> None:
     assert FORM.spec().shape.WhichOneof("shape") == "dense"
 
 
+def test_captured_traffic_is_named_as_a_version() -> None:
+    data = dataclasses.replace(FORM, data="datasets/robot/versions/20261130-1").spec().data
+    assert (data.dataset_version, data.WhichOneof("source")) == (
+        "datasets/robot/versions/20261130-1", "dataset_version",
+    )  # fmt: skip
+
+
 def test_a_gate_cannot_ask_for_a_baseline_that_is_not_trained() -> None:
-    spec = JobForm(student="x", teacher="models/t", corpus="c", without_teacher=False, beat_baselines=True).spec()
+    spec = JobForm(student="x", teacher="models/t", data="c", without_teacher=False, beat_baselines=True).spec()
     assert list(spec.baselines) == []
     assert not spec.gate.beat_baselines
 

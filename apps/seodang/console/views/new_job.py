@@ -5,12 +5,14 @@ from typing import Final
 
 import streamlit as st
 
+from seodang.api.capture.v1 import capture_pb2
 from seodang.api.distill.v1 import distill_pb2, job_pb2
 from seodang.console import failures
 from seodang.console.job_spec import DIVERGENCES, RECIPES, JobForm, read_json, write_json
 from seodang.console.servers import Mesh, Server
 
 _CHECK_TIMEOUT_S: Final = 60.0
+_SHOWN_VERSIONS: Final = 50
 
 
 def show(mesh: Mesh) -> None:
@@ -26,13 +28,13 @@ def show(mesh: Mesh) -> None:
 
 
 def _form(mesh: Mesh, server: Server) -> None:
-    corpora = _corpora(server)
+    corpora, captured = _corpora(server), _captured(server, mesh.settings.timeout_s)
     teachers = [entry.model.name for entry in mesh.models()[0] if entry.server.name == "teacher"]
     with st.form("job", border=True):
         what, how, limits = st.columns(3, gap="large")
         fields: dict[str, object] = {}
         with what:
-            fields |= _what(corpora, teachers or ["models/teacher-mini"])
+            fields |= _what(corpora, captured, teachers or ["models/teacher-mini"])
         with how:
             fields |= _how()
         with limits:
@@ -55,14 +57,25 @@ def _corpora(server: Server) -> list[distill_pb2.Corpus]:
     return corpora
 
 
-def _what(corpora: list[distill_pb2.Corpus], teachers: list[str]) -> dict[str, object]:
+def _captured(server: Server, timeout_s: float) -> list[capture_pb2.DatasetVersion]:
+    """The newest frozen versions of captured traffic that a job may use."""
+    request = capture_pb2.ListDatasetVersionsRequest(page_size=_SHOWN_VERSIONS)
+    answer = server.client.capture.ListDatasetVersions(request, timeout=timeout_s)
+    return [version for version in answer.versions if not version.withdrawn]
+
+
+def _what(
+    corpora: list[distill_pb2.Corpus], captured: list[capture_pb2.DatasetVersion], teachers: list[str]
+) -> dict[str, object]:
     st.markdown("**What**")
-    names = [corpus.name for corpus in corpora if corpus.available]
-    about = {corpus.name: f"{corpus.name} · {corpus.metric} · {corpus.license}" for corpus in corpora}
+    about = {each.name: f"{each.name} · {each.metric} · {each.license}" for each in corpora if each.available}
+    about |= {
+        each.name: f"captured: {each.name.removeprefix('datasets/')} · {each.prompts:,} prompts" for each in captured
+    }
     return {
         "student": st.text_input("Student", "robot", help="Letters, digits and hyphens: models/<student>."),
         "teacher": st.selectbox("Teacher", teachers, format_func=lambda name: name.removeprefix("models/")),
-        "corpus": st.selectbox("Data", names, format_func=lambda name: about[name]) or "",
+        "data": st.selectbox("Data", list(about), format_func=lambda name: about[name]) or "",
         "language": {"all": "", "Korean": "ko", "English": "en"}[
             st.selectbox("Language", ["all", "Korean", "English"])
         ],
