@@ -100,7 +100,7 @@ def shifted(shard: Shard) -> Shard:
 def renormalised(shard: Shard) -> Shard:
     """The likeliest tokens, made to sum to one and told as the whole distribution."""
     log_p, exact = shard.column("log_probs"), shard.column("draws") == 0
-    mass = np.bincount(rows_of(shard), np.exp(log_p) * exact)
+    mass = np.bincount(rows_of(shard), np.where(exact, np.exp(log_p), 0.0))
     whole = (log_p - np.log(mass)[rows_of(shard)]).astype(np.float32)
     return replace(shard, log_probs=whole, outside=np.zeros_like(shard.column("outside")))
 
@@ -125,7 +125,7 @@ def renumbered(shard: Shard) -> Shard:
 def of_another_temperature(shard: Shard) -> Shard:
     """Probabilities at half the temperature that the entropy was computed at."""
     log_probs = shard.column("log_probs") * 2
-    mass = np.bincount(rows_of(shard), np.exp(log_probs) * (shard.column("draws") == 0))
+    mass = np.bincount(rows_of(shard), np.where(shard.column("draws") == 0, np.exp(log_probs), 0.0))
     outside = np.maximum(1 - mass, 0).astype(np.float32)
     return replace(shard, log_probs=log_probs, outside=outside, next_log_probs=shard.next_log_probs * 2)
 

@@ -6,6 +6,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from seodang.base.errors import InternalFault
 from seodang.distillation.answers import AnswerFile
 from seodang.distillation.catalogue import Task
 from seodang.distillation.data import Encoded
@@ -335,3 +336,10 @@ def test_a_tail_smaller_than_rounding_is_drawn_from_and_one_without_mass_weighs_
     assert (weights[1] == 1).all()
     tail_C = (mass_CV.gather(1, ids) * weights)[:, 1:].sum(1)
     np.testing.assert_allclose(tail_C, mass_CV[:, :7].sum(1) + mass_CV[:, 8:].sum(1), rtol=1e-4)
+
+
+def test_logits_that_are_no_numbers_choose_nothing() -> None:
+    logits_CV = torch.zeros(1, 30)
+    logits_CV[0, 3] = torch.nan
+    with pytest.raises(InternalFault, match="lower learning_rate"):
+        choose(choose_kernels(Ranks.alone(), torch.float32), logits_CV, 4, torch.tensor([0.5], dtype=torch.float64))

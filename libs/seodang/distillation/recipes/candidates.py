@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from seodang.base.errors import InternalFault
 from seodang.distillation.loss import CandidateSignal
 from seodang.distillation.targets import Shard
 from seodang.distillation.training.batches import Batch, Indices
@@ -97,11 +98,16 @@ def choose(
     A token whose mass is at least a draw's share is certain: it weighs 1 and leaves the rest to fewer draws, which each
     take an equal share from one uniform start on. So a sharp position spends its entries on its head, a flat one on
     its tail, and a draw hits no token twice.
+
+    Raises:
+        InternalFault: logits that are no numbers.
     """
     scale, order = 1.0 / temperature, torch.arange(count, device=logits_CV.device)
     survey = Survey.start(len(logits_CV), count, logits_CV.device)
     kernels.survey(survey, logits_CV, scale, 0)
     lse_C = survey.logsumexp()
+    if not lse_C.isfinite().all():
+        raise InternalFault("the student's logits are no numbers: lower learning_rate")
     top_CK = (survey.top_values_Pk.double() - lse_C[:, None]).exp()
     left_CK = 1.0 - top_CK.cumsum(1) + top_CK  # before this token and those below it
     # One entry at least is drawn: what is left is too small to be told from rounding by a difference, not by its sum.

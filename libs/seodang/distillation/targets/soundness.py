@@ -2,9 +2,9 @@
 
 A distribution's parts bind each other. The probabilities inside and outside the exact entries sum to one; the right
 next token's own probability stands among the entries or fits outside them, and systematic draws hit it as often as that
-asks, up to one; the entropy lies between what a narrow and
-what a flat tail would give; hidden states times the head give that same probability. A signal that is shifted against
-its sequences, cut to its likeliest tokens, renormalised, of another vocabulary or of another head breaks one of these.
+asks, up to one; the entropy lies between what a narrow and what a flat tail would give; hidden states times the head
+give that same probability. A signal that is shifted against its sequences, cut to its likeliest tokens, renormalised,
+of another vocabulary or of another head breaks one of these.
 
 P positions, E entries in all, V vocabulary, H width of the teacher.
 """
@@ -53,7 +53,7 @@ def check_signal(
     entries = _Entries.of(shard, labels, identity.packed)
     outside_vocabulary = entries.at_positions((shard.ids < 0) | (shard.ids >= identity.vocabulary_size))
     _no(where, f"a token outside the vocabulary of {identity.vocabulary_size}", outside_vocabulary)
-    left_out_E = (shard.draws > 0) & np.isnan(shard.log_probs)
+    left_out_E = identity.packed & (shard.draws > 0) & np.isnan(shard.log_probs)
     _no(
         where,
         "another probability of the next token than the entries say: shifted, renormalised, or of another tokenizer",
