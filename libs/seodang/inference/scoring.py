@@ -1,12 +1,15 @@
 """Score: one request as one engine command a sequence, and their chunks as one stream in order."""
 
 import asyncio
+import hashlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Final
+
+import numpy as np
 
 from seodang.api.inference.v1 import score_pb2
 from seodang.api.types.v1 import usage_pb2
@@ -133,11 +136,21 @@ def _command(model: ServedModel, signals: Signals, span: Span, begin: int, prior
         named_ids=candidates.wire(begin - span.first, span.positions) if candidates else None,
         top_k=signals.engine_top_k,
         tail_samples=sample.draws if sample else 0,
-        seed=sample.seed if sample else 0,
+        seed=_own_seed(sample.seed, span.token_ids) if sample else 0,
         entropy=signals.entropy,
         hidden_states=signals.hidden_dtype is not None,
         priority=priority,
     )
+
+
+def _own_seed(seed: int, token_ids: Sequence[int]) -> int:
+    """The engine's draws depend on seed and position alone; with one seed, all sequences of a data set would draw from
+    the same offsets, and what they miss would not average out over them.
+    """
+    digest = hashlib.blake2b(
+        np.array(token_ids, "<i4").tobytes(), digest_size=8, key=seed.to_bytes(8, "little", signed=True)
+    )
+    return int.from_bytes(digest.digest(), "little") >> 1
 
 
 def _accepted(model: ServedModel, request_id: str, spans: Sequence[Span]) -> score_pb2.ScoreAccepted:

@@ -159,6 +159,18 @@ def test_the_same_seed_gives_the_same_draws_wherever_the_stream_begins(client: C
     assert ids.ids[begin:].tolist() == late_ids.ids.tolist()
 
 
+def test_one_seed_draws_for_every_sequence_anew(client: Client, oracle: Floats) -> None:
+    """What one sequence misses, others hit: over sequences that begin alike the draws are the distribution again."""
+    beginnings = [[IDS[0], 7 + n] for n in range(200)]
+    chunks = signal(client, *beginnings, sampled=score_pb2.SampledTarget(tail_draws=1, seed=9))
+    drawn = [int(rows(chunk.sampled).ids[0]) for chunk in chunks]
+    shares = np.bincount(drawn, minlength=VOCABULARY) / len(drawn)
+    best = np.argsort(-oracle[0])[:20]
+    expected = np.exp(oracle[0, best]).sum()
+    assert abs(shares[best].sum() - expected) < 4 * np.sqrt(expected * (1 - expected) / len(drawn))
+    assert len(set(drawn)) > 20
+
+
 def head_of(client: Client, **fields: Any) -> list[score_pb2.GetOutputHeadResponse]:
     return list(client.inference.GetOutputHead(score_pb2.GetOutputHeadRequest(model=MODEL, **fields), timeout=60))
 
