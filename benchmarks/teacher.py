@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seodang.api.inference.v1 import chat_pb2, inference_pb2
+from seodang.base.children import tethered
 from seodang.base.errors import SeodangError
 from seodang.client import Client
 
@@ -26,7 +27,7 @@ def own_teacher(model: str = MODEL, **settings: object) -> Iterator[str]:
     given = {f"SEODANG_TEACHER_{name.upper()}": str(value) for name, value in ({"port": 0} | settings).items()}
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "seodang.teacher"], env={**os.environ, **given}, stdout=log, stderr=log
+            tethered([sys.executable, "-m", "seodang.teacher"]), env={**os.environ, **given}, stdout=log, stderr=log
         )
         try:
             yield _address(process, Path(log.name), model)

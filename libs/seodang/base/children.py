@@ -23,16 +23,19 @@ except OSError as error:
 """
 
 
+def tethered(command: Sequence[str]) -> list[str]:
+    """The command as that of a child which the kernel (Linux) kills when this process dies, however it dies."""
+    return [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid()), *command]
+
+
 async def start_child(command: Sequence[str], env: Mapping[str, str], log: IO[bytes]) -> asyncio.subprocess.Process:
     """Starts a process that the kernel (Linux) kills when this one dies, however it dies.
 
     It gets a session of its own, so that a Ctrl-C in the terminal reaches only its parent. Call it from the thread that
     lives longest: the kernel takes the end of the calling thread for the end of the parent.
     """
-    tether = [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid())]
     return await asyncio.create_subprocess_exec(
-        *tether,
-        *command,
+        *tethered(command),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=log,
         stderr=log,
