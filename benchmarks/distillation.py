@@ -55,8 +55,8 @@ the product's whole way: the teacher's service, the packed wire, the store on di
 its draws fall on some 21 different tokens. The other forms are made from the exact distribution, their bytes are those
 of their layout for this vocabulary: *as DistillKit* keeps the first entries exactly and a polynomial in the rank for
 the others, *as Megatron* float16 log-probabilities, both with one bucket for all other tokens; *random draws* are those
-of Random Sampling KD (ACL 2025). The vocabulary has {VOCABULARY:,} tokens and the teacher is sharp, which is kind to a
-top k. Medians over seeds of first weights, order and draws."""
+of Random Sampling KD (ACL 2025), *renormalised* scales the kept entries to 1. The vocabulary has {VOCABULARY:,} tokens
+and the teacher is sharp, which is kind to a top k. Medians over seeds of first weights, order and draws."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,12 @@ class Form:
 def sampled(log_p_NV: Tensor, draw: torch.Generator, *, count: int) -> Signal:
     ids_NK = log_p_NV.exp().multinomial(count, replacement=True, generator=draw)
     return SampledSignal(ids_NK, torch.full(ids_NK.shape, 1 / count), torch.zeros(len(ids_NK)))
+
+
+def renormalised(log_p_NV: Tensor, draw: torch.Generator, *, count: int) -> Signal:
+    del draw
+    top = log_p_NV.topk(count)
+    return SampledSignal(top.indices, top.values.softmax(-1), torch.zeros(len(top.indices)))
 
 
 def bucket(log_p_NV: Tensor, draw: torch.Generator, *, count: int) -> Signal:
@@ -97,6 +103,7 @@ def _with_bucket(ids_NK: Tensor, log_probs_NK: Tensor) -> Signal:
 
 FORMS: Final[dict[str, Form]] = {
     "12 random draws": Form(36, partial(sampled, count=12)),
+    "top 12, renormalised": Form(12 * (2 + ID_BITS / 8), partial(renormalised, count=12)),
     "top 12 and a bucket": Form(12 * (2 + ID_BITS / 8), partial(bucket, count=12)),
     "top 50 as DistillKit (1 exact, 3 terms)": Form(
         2 + 12 + 50 * ID_BITS / 8, partial(polynomial, count=50, exact=1, terms=3)

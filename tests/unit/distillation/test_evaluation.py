@@ -323,7 +323,7 @@ def test_the_weights_of_candidates_are_one_over_their_chances(sharpness: float, 
 
 
 @pytest.mark.parametrize("kernels", [choose_kernels(Ranks.alone(), torch.float32), TorchKernels(torch.float32)])
-def test_a_tail_smaller_than_rounding_is_drawn_from_and_one_without_mass_weighs_nothing(kernels: Kernels) -> None:
+def test_a_tail_smaller_than_rounding_is_drawn_from_and_one_without_mass_is_exact(kernels: Kernels) -> None:
     logits_CV = torch.full((2, 30), -40.0)
     logits_CV[:, 7] = 10.0
     logits_CV[1] -= 1e3
@@ -343,3 +343,11 @@ def test_logits_that_are_no_numbers_choose_nothing() -> None:
     logits_CV[0, 3] = torch.nan
     with pytest.raises(InternalFault, match="lower learning_rate"):
         choose(choose_kernels(Ranks.alone(), torch.float32), logits_CV, 4, torch.tensor([0.5], dtype=torch.float64))
+
+
+def test_there_are_no_more_candidates_than_tokens() -> None:
+    student, data = tiny(), held_out()
+    batches = micro_batches(data, np.arange(len(data)))
+    chosen = choose_candidates(student, batches, V + 9, 1.0, (0, 1))
+    assert [sorted(row) for row in chosen.ids_PK.tolist()] == [list(range(V))] * len(chosen.ids_PK)
+    np.testing.assert_allclose(chosen.weights_PK, 1.0, rtol=1e-4)

@@ -6,7 +6,7 @@ teacher knows. P positions of a step, N of one batch, K candidates a position, V
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Final, Self
 
 import numpy as np
@@ -50,9 +50,10 @@ def choose_candidates(
     seed: Sequence[int],
     group: Group = ALONE,
 ) -> Candidates:
-    """``count`` candidates at every position of a step, the same for the same student and seed. The ranks of a group
-    call this together, and each gets those of the batches that it owns.
+    """``count`` candidates at every position of a step, or the whole vocabulary if that is smaller, the same for the
+    same student and seed. The ranks of a group call this together, and each gets those of the batches that it owns.
     """
+    count = min(count, student.model.config.vocab_size)
     positions = sum(len(batch.labels_N) for batch in batches)
     ids_PK = np.zeros((positions, count), np.int32)
     weights_PK = np.zeros((positions, count), np.float32)
@@ -67,9 +68,14 @@ def choose_candidates(
     return Candidates(ids_PK, weights_PK)
 
 
+@cache
+def _kernels(device: str) -> Kernels:
+    return choose_kernels(Ranks.alone(device), torch.float32)
+
+
 def _chosen(student: Student, batch: Batch, count: int, temperature: float, starts_N: Tensor) -> tuple[Tensor, Tensor]:
     parts = []
-    kernels = choose_kernels(Ranks.alone(str(student.device)), torch.float32)
+    kernels = _kernels(str(student.device))
     hidden_NH = trained_hidden(student, batch)
     for begin in range(0, len(starts_N), _CHUNK):
         rows = slice(begin, begin + _CHUNK)
