@@ -18,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -32,7 +34,7 @@ from benchmarks.teacher import own_teacher
 from benchmarks.training import FOLDER, INSTALL_LIMIT_S, MODEL, RATE, RUN_LIMIT_S, TRL, prepare
 from seodang.distillation.data import Encoded
 from seodang.distillation.loss import Objective, Signal
-from seodang.distillation.spec import Budget, HiddenTarget, Teacher
+from seodang.distillation.spec import Budget, Dtype, HiddenTarget, Teacher
 from seodang.distillation.targets import ShardSignals, TargetIdentity, TargetStore, Unit, score_units
 from seodang.distillation.teacher import TeacherConnection, open_teacher
 from seodang.distillation.training import Batch, Checkpoints, Student, Training, micro_batches, train
@@ -42,13 +44,16 @@ PROMPTS: Final = 4
 PROMPT_TOKENS: Final = 128
 NEW_TOKENS: Final = 128
 WARM_UP: Final = 1
+DTYPES: Final[tuple[Dtype, ...]] = ("float32", "bfloat16")
 OURS, REFERENCE = "Seodang, teacher behind its service", "TRL DistillationTrainer"
-SUMMARY: Final = f"""A step of on-policy distillation by reverse KL at temperature 1, float32, AdamW: the student of 4
+SUMMARY: Final = f"""A step of on-policy distillation by reverse KL at temperature 1, AdamW: the student of 4
 layers x 256 continues {PROMPTS} prompts of {PROMPT_TOKENS} tokens by {NEW_TOKENS} tokens (no answer ends earlier), the
 teacher of 8 layers x 512 scores them, and the student takes a step on its whole distribution. *{REFERENCE}* holds the
 teacher in its process and samples with transformers' `generate`; ours samples through its runtime and asks a teacher's
 service on the same machine for hidden states, which it keeps on disk before it uses them, so that a step done again
-after a crash asks for nothing. `completion_tokens_per_s` counts the student's own tokens over whole steps. Medians over
+after a crash asks for nothing. Both compute in `dtype`: bfloat16, the default of TRL's configuration, is `bf16=True`
+with a bfloat16 teacher there, and the job's `dtype` with a bfloat16 teacher here; weights and moments stay float32.
+`completion_tokens_per_s` counts the student's own tokens over whole steps. Medians over
 steps, then over interleaved rounds."""
 
 
@@ -72,7 +77,7 @@ class OnPolicy:
         return [(batch, signals.at(batch.rows_N)) for batch in micro_batches(said, np.arange(len(said)))]
 
 
-def ours(prompts: list[list[int]], teacher: TeacherConnection, steps: int) -> Row:
+def ours(prompts: list[list[int]], teacher: TeacherConnection, steps: int, dtype: Dtype) -> Row:
     """Our training loop, with a fresh store."""
     student = Student(AutoModelForCausalLM.from_pretrained(FOLDER / "student", dtype=torch.float32))
     ends = [time.perf_counter()]
@@ -83,7 +88,7 @@ def ours(prompts: list[list[int]], teacher: TeacherConnection, steps: int) -> Ro
             student,
             Training(
                 subject="student", fingerprint="", lessons=lessons, checkpoints=Checkpoints(Path(folder)),
-                budget=Budget(steps=steps, tokens_per_step=1, learning_rate=RATE, warmup_fraction=0),
+                budget=Budget(steps=steps, tokens_per_step=1, learning_rate=RATE, warmup_fraction=0, dtype=dtype),
                 dev=Encoded.of([([5, 6, 7], 1)]), on_point=lambda point: None,
                 on_step=lambda state: ends.append(time.perf_counter()), before_checkpoint=lambda: None,
             ),
@@ -92,10 +97,10 @@ def ours(prompts: list[list[int]], teacher: TeacherConnection, steps: int) -> Ro
     return as_row(ends[:-1])
 
 
-def trl(python: Path, steps: int) -> Row:
+def trl(python: Path, steps: int, dtype: Dtype) -> Row:
     """TRL, in its own process and environment."""
     numbers = map(str, (steps, PROMPTS, NEW_TOKENS, RATE))
-    command = [str(python), "-m", "benchmarks.peers.trl_on_policy_peer", str(FOLDER), *numbers]
+    command = [str(python), "-m", "benchmarks.peers.trl_on_policy_peer", str(FOLDER), *numbers, dtype]
     done = subprocess.run(
         command, cwd=RESULTS.parents[1], capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
     )
@@ -121,18 +126,22 @@ def measure(rounds: int, steps: int) -> list[Row]:
     prompts = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
     assert {len(prompt) for prompt in prompts} == {PROMPT_TOKENS}
     python = TRL.python(INSTALL_LIMIT_S)
-    with (
-        own_teacher(MODEL, folder=FOLDER / "teacher") as address,
-        open_teacher(Teacher(model=MODEL, address=address)) as teacher,
-    ):
-        found = interleaved(
-            {OURS: lambda: ours(prompts, teacher, steps), REFERENCE: lambda: trl(python, steps)}, rounds
-        )
-    reference = number(found[REFERENCE], "completion_tokens_per_s")
-    return [
-        {"way": name, **row, "ratio_to_trl": number(row, "completion_tokens_per_s") / reference}
-        for name, row in found.items()
-    ]
+    with ExitStack() as stack:
+        ways: dict[str, Callable[[], Row]] = {}
+        for dtype in DTYPES:
+            address = stack.enter_context(own_teacher(MODEL, folder=FOLDER / "teacher", dtype=dtype))
+            teacher = stack.enter_context(open_teacher(Teacher(model=MODEL, address=address)))
+            ways[f"{OURS}, {dtype}"] = partial(ours, prompts, teacher, steps, dtype)
+            ways[f"{REFERENCE}, {dtype}"] = partial(trl, python, steps, dtype)
+        found = interleaved(ways, rounds)
+    rows: list[Row] = []
+    for dtype in DTYPES:
+        reference = number(found[f"{REFERENCE}, {dtype}"], "completion_tokens_per_s")
+        for way in (OURS, REFERENCE):
+            row = found[f"{way}, {dtype}"]
+            ratio = number(row, "completion_tokens_per_s") / reference
+            rows.append({"way": way, "dtype": dtype, **row, "ratio_to_trl": ratio})
+    return rows
 
 
 def main() -> None:
@@ -153,7 +162,9 @@ def main() -> None:
         rows=rows,
         machine=before | {"torch_threads": torch.get_num_threads()},
         versions=versions("torch", "transformers") | {"trl": "1.16.0"},
-        charts=[Chart("The student's own tokens a second", value="completion_tokens_per_s", label="way")],
+        charts=[
+            Chart("The student's own tokens a second", value="completion_tokens_per_s", label="dtype", series="way")
+        ],
     ).write()
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from seodang.api.capture.v1 import capture_pb2
 from seodang.base import ports
 from seodang.base.ports import local
-from seodang.cli.prompts import forget_subject, freeze_prompts, list_prompts, set_policy
+from seodang.cli.prompts import forget_subject, freeze_prompts, list_policies, list_prompts, set_policy, stop_keeping
 from seodang.cli.stopping import run_until_stopped
 
 app = typer.Typer(
@@ -37,12 +37,19 @@ def allow(
 @app.command()
 def stop(
     tenant: Tenant,
-    days: Annotated[int, typer.Option(help="Days until what is kept is forgotten; 0: until somebody forgets it.")],
+    days: Annotated[
+        int | None, typer.Option(help="Days until what is kept is forgotten, instead of those agreed to; 0: never.")
+    ] = None,
     address: Address = SERVER,
 ) -> None:
     """Keep nothing more of a tenant."""
-    policy = capture_pb2.Policy(tenant=tenant, enabled=False, retention_days=days)
-    run_until_stopped(set_policy(address, policy, console), console)
+    run_until_stopped(stop_keeping(address, tenant, days, console), console)
+
+
+@app.command()
+def policies(address: Address = SERVER) -> None:
+    """Show of whom something may be kept, and what they agreed to."""
+    run_until_stopped(list_policies(address, console), console)
 
 
 @app.command()

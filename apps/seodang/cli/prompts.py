@@ -7,20 +7,41 @@ from rich.console import Console
 from rich.table import Table
 
 from seodang.api.capture.v1 import capture_pb2
+from seodang.base.errors import NotFound
 from seodang.client import AsyncClient
 
 _PAGE = 200
+_LARGEST_PAGE = 1000
 
 
 async def set_policy(address: str, policy: capture_pb2.Policy, console: Console) -> None:
     """Sets what may be kept of a tenant from now on."""
     async with AsyncClient(address) as client:
         await client.capture.SetPolicy(capture_pb2.SetPolicyRequest(policy=policy))
-    if not policy.enabled:
-        console.print(f"Nothing more is kept of {policy.tenant}; what is there stays until it expires or is forgotten.")
-        return
-    days = f"for {policy.retention_days} days" if policy.retention_days else "until they are forgotten"
-    console.print(f"{policy.sample_rate:.0%} of what people of {policy.tenant} agree to share is kept {days}.")
+    console.print(f"{policy.sample_rate:.0%} of what people of {policy.tenant} agree to share is kept {_time(policy)}.")
+
+
+async def stop_keeping(address: str, tenant: str, days: int | None, console: Console) -> None:
+    """Keeps nothing more of a tenant; what is there stays for ``days``, or for as long as it was to stay."""
+    async with AsyncClient(address) as client:
+        found = (await client.capture.ListPolicies(capture_pb2.ListPoliciesRequest(tenant=tenant))).policies
+        if not found:
+            raise NotFound(f"tenant {tenant!r} has no policy, so nothing is kept of it; `seodang prompts policies`")
+        policy = found[0]
+        policy.enabled = False
+        if days is not None:
+            policy.retention_days = days
+        await client.capture.SetPolicy(capture_pb2.SetPolicyRequest(policy=policy))
+    console.print(f"Nothing more is kept of {tenant}; what is there stays {_time(policy)}.")
+
+
+async def list_policies(address: str, console: Console) -> None:
+    """Shows the policies, by tenant."""
+    async with AsyncClient(address) as client:
+        answer = await client.capture.ListPolicies(capture_pb2.ListPoliciesRequest(page_size=_LARGEST_PAGE))
+    console.print(policies_table(answer.policies))
+    if answer.next_page_token:
+        console.print(f"Only the first {_LARGEST_PAGE} are shown.")
 
 
 async def freeze_prompts(address: str, dataset: str, console: Console) -> None:
@@ -56,6 +77,21 @@ async def forget_subject(address: str, request: capture_pb2.EraseSubjectRequest,
 def pieces(version: capture_pb2.DatasetVersion) -> str:
     """What was replaced in a version, in words."""
     return ", ".join(f"{count} {kind}" for kind, count in sorted(version.redactions.items())) or "none found"
+
+
+def policies_table(policies: Iterable[capture_pb2.Policy]) -> Table:
+    """Policies as a table."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("tenant", "kept", "how long", "what people agreed to"):
+        table.add_column(heading, header_style="bold", overflow="fold")
+    for policy in policies:
+        kept = f"{policy.sample_rate:.0%}" if policy.enabled else "nothing more"
+        table.add_row(policy.tenant, kept, _time(policy), policy.consent)
+    return table
+
+
+def _time(policy: capture_pb2.Policy) -> str:
+    return f"for {policy.retention_days} days" if policy.retention_days else "until it is forgotten"
 
 
 def versions_table(versions: Iterable[capture_pb2.DatasetVersion]) -> Table:

@@ -51,6 +51,14 @@ async def test_traffic_is_allowed_frozen_listed_and_forgotten(client: AsyncClien
     assert (await append(client, exchange("3", subject="user-2"))).dropped_by_policy == 1
     status, said = await prompts(client, "list")
     assert (status, said.endswith("withdrawn")) == (0, True)
-    status, said = await prompts(client, "stop", "shop", "--days", "7")
-    assert said == "Nothing more is kept of shop; what is there stays until it expires or is forgotten."
+    status, said = await prompts(client, "policies")
+    assert said.endswith("shop 100% for 30 days terms of 2026")
+    status, said = await prompts(client, "stop", "shop")
+    assert said == "Nothing more is kept of shop; what is there stays for 30 days."
     assert (await append(client, exchange("4"))).dropped_by_policy == 1
+    status, said = await prompts(client, "stop", "shop", "--days", "7")
+    assert said == "Nothing more is kept of shop; what is there stays for 7 days."
+    status, said = await prompts(client, "policies")
+    assert said.endswith("shop nothing more for 7 days terms of 2026")
+    status, said = await prompts(client, "stop", "nobody")
+    assert (status, said.partition(",")[0]) == (2, "tenant 'nobody' has no policy")

@@ -242,6 +242,28 @@ async def test_a_policy_that_cannot_be_meant_is_refused(start: Start, fields: di
     assert caught.value.field == field
 
 
+async def test_policies_are_told_by_tenant_a_page_at_a_time(start: Start) -> None:
+    client = await start()
+    for tenant, days in (("c", 3), ("a", 1), ("b", 2), ("c", 4)):
+        await allow(client, tenant, retention_days=days)
+    told: list[pb.Policy] = []
+    request = pb.ListPoliciesRequest(page_size=2)
+    while True:
+        page = await client.capture.ListPolicies(request)
+        told += page.policies
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            break
+        assert len(page.policies) == 2
+    expected = [
+        pb.Policy(tenant=tenant, enabled=True, sample_rate=1.0, retention_days=days, consent=CONSENT)
+        for tenant, days in (("a", 1), ("b", 2), ("c", 4))
+    ]
+    assert told == expected
+    assert list((await client.capture.ListPolicies(pb.ListPoliciesRequest(tenant="b"))).policies) == expected[1:2]
+    assert not (await client.capture.ListPolicies(pb.ListPoliciesRequest(tenant="d"))).policies
+
+
 @pytest.mark.parametrize("fields", [{"dataset": "chat"}, {"dataset": "datasets/../x"}, {"request_id": ""}])
 async def test_an_exchange_that_is_none_is_refused(start: Start, fields: dict[str, Any]) -> None:
     client = await start()

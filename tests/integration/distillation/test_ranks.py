@@ -133,7 +133,7 @@ def test_a_rank_for_which_no_batch_is_left_asks_for_nothing(tutor: Teacher, data
 def test_a_group_that_asks_the_teacher_goes_on_after_a_rank_was_killed(
     tutor: Teacher, data: Path, tmp_path: Path
 ) -> None:
-    budget = Budget(steps=12, tokens_per_step=300, checkpoint_steps=4, ranks=2)
+    budget = Budget(steps=12, tokens_per_step=300, checkpoint_steps=4, ranks=2, dtype="bfloat16")
     calm, killed = (job(tmp_path / name, tutor, data, recipe=ON_POLICY, budget=budget) for name in ("calm", "killed"))
     finish(calm)
     kill_rank_when(killed, 1, steps_of("student", 3))

@@ -44,11 +44,20 @@ class CaptureRepository:
         query = select(CapturePolicyRow)
         if tenants is not None:
             query = query.where(CapturePolicyRow.tenant.in_(tenants))
-        rows = await self._session.scalars(query)
-        return {
-            row.tenant: Policy(row.tenant, row.enabled, row.sample_rate, row.retention_days, row.consent)
-            for row in rows
-        }
+        return {row.tenant: _policy(row) for row in await self._session.scalars(query)}
+
+    async def policy_page(self, tenant: str, size: int, token: str) -> Page[Policy]:
+        """At most ``size`` policies, by tenant, after the page that ``token`` came from."""
+        listing = f"policies {tenant}"
+        query = select(CapturePolicyRow).order_by(CapturePolicyRow.tenant).limit(size + 1)
+        if tenant:
+            query = query.where(CapturePolicyRow.tenant == tenant)
+        after = decode_token(token, listing)
+        if after is not None:
+            query = query.where(CapturePolicyRow.tenant > after)
+        found = [_policy(row) for row in await self._session.scalars(query)]
+        following = encode_token(listing, found[size - 1].tenant) if len(found) > size else ""
+        return Page(tuple(found[:size]), following)
 
     async def refuse(self, tenant: str, subject: str, refused: bool) -> None:
         """Sets whether nothing of a subject is kept."""
@@ -206,6 +215,10 @@ class DatasetRepository:
     async def _where(self, *where: ColumnElement[bool]) -> list[DatasetVersion]:
         rows = await self._session.scalars(select(DatasetVersionRow).where(*where).order_by(DatasetVersionRow.id))
         return [_version(row) for row in rows]
+
+
+def _policy(row: CapturePolicyRow) -> Policy:
+    return Policy(row.tenant, row.enabled, row.sample_rate, row.retention_days, row.consent)
 
 
 def _kept(row: InteractionRow) -> Kept:

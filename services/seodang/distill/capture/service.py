@@ -65,6 +65,11 @@ class CaptureService:
             await work.commit()
         return policy
 
+    async def policies(self, tenant: str, page_size: int, page_token: str) -> Page[Policy]:
+        """What may be kept of one tenant or, without one, of all that ever had a policy, by name."""
+        async with self._database.read() as work:
+            return await work.captures.policy_page(tenant, checked_size(page_size), page_token)
+
     async def append(self, interactions: AsyncIterator[capture_pb2.Interaction]) -> Tally:
         """Keeps what may be kept; what was kept when a stream breaks stays kept.
 

@@ -25,8 +25,12 @@ class CaptureServicer(capture_pb2_grpc.CaptureServiceServicer):
         """What may be kept of a tenant."""
         asked = request.policy
         policy = Policy(asked.tenant, asked.enabled, asked.sample_rate, asked.retention_days, asked.consent)
-        await self._service.set_policy(policy)
-        return pb.SetPolicyResponse(policy=asked)
+        return pb.SetPolicyResponse(policy=_policy(await self._service.set_policy(policy)))
+
+    async def ListPolicies(self, request: pb.ListPoliciesRequest, context: Context) -> pb.ListPoliciesResponse:
+        """A page of policies."""
+        page = await self._service.policies(request.tenant, request.page_size, request.page_token)
+        return pb.ListPoliciesResponse(policies=map(_policy, page.items), next_page_token=page.next_token)
 
     async def AppendInteractions(
         self, request_iterator: AsyncIterator[pb.AppendInteractionsRequest], context: Context
@@ -62,6 +66,16 @@ class CaptureServicer(capture_pb2_grpc.CaptureServiceServicer):
         refuse = request.refuse if request.HasField("refuse") else None
         erased, versions = await self._service.erase(request.tenant, request.subject, refuse)
         return pb.EraseSubjectResponse(erased=erased, withdrawn_versions=[str(version.name) for version in versions])
+
+
+def _policy(policy: Policy) -> pb.Policy:
+    return pb.Policy(
+        tenant=policy.tenant,
+        enabled=policy.enabled,
+        sample_rate=policy.sample_rate,
+        retention_days=policy.retention_days,
+        consent=policy.consent,
+    )
 
 
 def _version(version: DatasetVersion) -> pb.DatasetVersion:

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from seodang.api.inference.v1 import chat_pb2 as seodang_dot_api_dot_inference_dot_v1_dot_chat__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$seodang/api/capture/v1/capture.proto\x12\x16seodang.api.capture.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#seodang/api/inference/v1/chat.proto\"g\n\x06Policy\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x13\n\x0bsample_rate\x18\x03 \x01(\x01\x12\x16\n\x0eretention_days\x18\x04 \x01(\x05\x12\x0f\n\x07\x63onsent\x18\x05 \x01(\t\"B\n\x10SetPolicyRequest\x12.\n\x06policy\x18\x01 \x01(\x0b\x32\x1e.seodang.api.capture.v1.Policy\"C\n\x11SetPolicyResponse\x12.\n\x06policy\x18\x01 \x01(\x0b\x32\x1e.seodang.api.capture.v1.Policy\"\xe5\x01\n\x0bInteraction\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x04 \x01(\t\x12\x34\n\x06prompt\x18\x05 \x01(\x0b\x32$.seodang.api.inference.v1.ChatPrompt\x12\x0e\n\x06\x61nswer\x18\x06 \x01(\t\x12\r\n\x05model\x18\x07 \x01(\t\x12(\n\x04time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tconsented\x18\t \x01(\x08\"U\n\x19\x41ppendInteractionsRequest\x12\x38\n\x0binteraction\x18\x01 \x01(\x0b\x32#.seodang.api.capture.v1.Interaction\"\x9c\x01\n\x1a\x41ppendInteractionsResponse\x12\x0e\n\x06stored\x18\x01 \x01(\x03\x12\x19\n\x11\x64ropped_by_policy\x18\x02 \x01(\x03\x12\x12\n\nredactions\x18\x03 \x01(\x03\x12\x12\n\nduplicates\x18\x04 \x01(\x03\x12\x15\n\rdropped_unfit\x18\x05 \x01(\x03\x12\x14\n\x0c\x64ropped_full\x18\x06 \x01(\x03\"B\n\x1b\x43reateDatasetVersionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\"\xec\x03\n\x0e\x44\x61tasetVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cinteractions\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\twithdrawn\x18\x05 \x01(\x08\x12\x0f\n\x07prompts\x18\x06 \x01(\x03\x12J\n\nredactions\x18\x07 \x03(\x0b\x32\x36.seodang.api.capture.v1.DatasetVersion.RedactionsEntry\x12.\n\nfirst_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07tenants\x18\n \x03(\t\x12\x0e\n\x06models\x18\x0b \x03(\t\x12\x10\n\x08\x63onsents\x18\x0c \x03(\t\x12\x0f\n\x07license\x18\r \x01(\t\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0fRedactionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"W\n\x1c\x43reateDatasetVersionResponse\x12\x37\n\x07version\x18\x01 \x01(\x0b\x32&.seodang.api.capture.v1.DatasetVersion\"T\n\x1aListDatasetVersionsRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"p\n\x1bListDatasetVersionsResponse\x12\x38\n\x08versions\x18\x01 \x03(\x0b\x32&.seodang.api.capture.v1.DatasetVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x13\x45raseSubjectRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x13\n\x06refuse\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_refuse\"B\n\x14\x45raseSubjectResponse\x12\x0e\n\x06\x65rased\x18\x01 \x01(\x03\x12\x1a\n\x12withdrawn_versions\x18\x02 \x03(\t2\xe0\x04\n\x0e\x43\x61ptureService\x12`\n\tSetPolicy\x12(.seodang.api.capture.v1.SetPolicyRequest\x1a).seodang.api.capture.v1.SetPolicyResponse\x12}\n\x12\x41ppendInteractions\x12\x31.seodang.api.capture.v1.AppendInteractionsRequest\x1a\x32.seodang.api.capture.v1.AppendInteractionsResponse(\x01\x12\x81\x01\n\x14\x43reateDatasetVersion\x12\x33.seodang.api.capture.v1.CreateDatasetVersionRequest\x1a\x34.seodang.api.capture.v1.CreateDatasetVersionResponse\x12~\n\x13ListDatasetVersions\x12\x32.seodang.api.capture.v1.ListDatasetVersionsRequest\x1a\x33.seodang.api.capture.v1.ListDatasetVersionsResponse\x12i\n\x0c\x45raseSubject\x12+.seodang.api.capture.v1.EraseSubjectRequest\x1a,.seodang.api.capture.v1.EraseSubjectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$seodang/api/capture/v1/capture.proto\x12\x16seodang.api.capture.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#seodang/api/inference/v1/chat.proto\"g\n\x06Policy\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x13\n\x0bsample_rate\x18\x03 \x01(\x01\x12\x16\n\x0eretention_days\x18\x04 \x01(\x05\x12\x0f\n\x07\x63onsent\x18\x05 \x01(\t\"B\n\x10SetPolicyRequest\x12.\n\x06policy\x18\x01 \x01(\x0b\x32\x1e.seodang.api.capture.v1.Policy\"C\n\x11SetPolicyResponse\x12.\n\x06policy\x18\x01 \x01(\x0b\x32\x1e.seodang.api.capture.v1.Policy\"L\n\x13ListPoliciesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x14ListPoliciesResponse\x12\x30\n\x08policies\x18\x01 \x03(\x0b\x32\x1e.seodang.api.capture.v1.Policy\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe5\x01\n\x0bInteraction\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x04 \x01(\t\x12\x34\n\x06prompt\x18\x05 \x01(\x0b\x32$.seodang.api.inference.v1.ChatPrompt\x12\x0e\n\x06\x61nswer\x18\x06 \x01(\t\x12\r\n\x05model\x18\x07 \x01(\t\x12(\n\x04time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tconsented\x18\t \x01(\x08\"U\n\x19\x41ppendInteractionsRequest\x12\x38\n\x0binteraction\x18\x01 \x01(\x0b\x32#.seodang.api.capture.v1.Interaction\"\x9c\x01\n\x1a\x41ppendInteractionsResponse\x12\x0e\n\x06stored\x18\x01 \x01(\x03\x12\x19\n\x11\x64ropped_by_policy\x18\x02 \x01(\x03\x12\x12\n\nredactions\x18\x03 \x01(\x03\x12\x12\n\nduplicates\x18\x04 \x01(\x03\x12\x15\n\rdropped_unfit\x18\x05 \x01(\x03\x12\x14\n\x0c\x64ropped_full\x18\x06 \x01(\x03\"B\n\x1b\x43reateDatasetVersionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\"\xec\x03\n\x0e\x44\x61tasetVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cinteractions\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\twithdrawn\x18\x05 \x01(\x08\x12\x0f\n\x07prompts\x18\x06 \x01(\x03\x12J\n\nredactions\x18\x07 \x03(\x0b\x32\x36.seodang.api.capture.v1.DatasetVersion.RedactionsEntry\x12.\n\nfirst_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07tenants\x18\n \x03(\t\x12\x0e\n\x06models\x18\x0b \x03(\t\x12\x10\n\x08\x63onsents\x18\x0c \x03(\t\x12\x0f\n\x07license\x18\r \x01(\t\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0fRedactionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"W\n\x1c\x43reateDatasetVersionResponse\x12\x37\n\x07version\x18\x01 \x01(\x0b\x32&.seodang.api.capture.v1.DatasetVersion\"T\n\x1aListDatasetVersionsRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"p\n\x1bListDatasetVersionsResponse\x12\x38\n\x08versions\x18\x01 \x03(\x0b\x32&.seodang.api.capture.v1.DatasetVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x13\x45raseSubjectRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x13\n\x06refuse\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_refuse\"B\n\x14\x45raseSubjectResponse\x12\x0e\n\x06\x65rased\x18\x01 \x01(\x03\x12\x1a\n\x12withdrawn_versions\x18\x02 \x03(\t2\xcb\x05\n\x0e\x43\x61ptureService\x12`\n\tSetPolicy\x12(.seodang.api.capture.v1.SetPolicyRequest\x1a).seodang.api.capture.v1.SetPolicyResponse\x12i\n\x0cListPolicies\x12+.seodang.api.capture.v1.ListPoliciesRequest\x1a,.seodang.api.capture.v1.ListPoliciesResponse\x12}\n\x12\x41ppendInteractions\x12\x31.seodang.api.capture.v1.AppendInteractionsRequest\x1a\x32.seodang.api.capture.v1.AppendInteractionsResponse(\x01\x12\x81\x01\n\x14\x43reateDatasetVersion\x12\x33.seodang.api.capture.v1.CreateDatasetVersionRequest\x1a\x34.seodang.api.capture.v1.CreateDatasetVersionResponse\x12~\n\x13ListDatasetVersions\x12\x32.seodang.api.capture.v1.ListDatasetVersionsRequest\x1a\x33.seodang.api.capture.v1.ListDatasetVersionsResponse\x12i\n\x0c\x45raseSubject\x12+.seodang.api.capture.v1.EraseSubjectRequest\x1a,.seodang.api.capture.v1.EraseSubjectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,28 +41,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETPOLICYREQUEST']._serialized_end=305
   _globals['_SETPOLICYRESPONSE']._serialized_start=307
   _globals['_SETPOLICYRESPONSE']._serialized_end=374
-  _globals['_INTERACTION']._serialized_start=377
-  _globals['_INTERACTION']._serialized_end=606
-  _globals['_APPENDINTERACTIONSREQUEST']._serialized_start=608
-  _globals['_APPENDINTERACTIONSREQUEST']._serialized_end=693
-  _globals['_APPENDINTERACTIONSRESPONSE']._serialized_start=696
-  _globals['_APPENDINTERACTIONSRESPONSE']._serialized_end=852
-  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_start=854
-  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_end=920
-  _globals['_DATASETVERSION']._serialized_start=923
-  _globals['_DATASETVERSION']._serialized_end=1415
-  _globals['_DATASETVERSION_REDACTIONSENTRY']._serialized_start=1366
-  _globals['_DATASETVERSION_REDACTIONSENTRY']._serialized_end=1415
-  _globals['_CREATEDATASETVERSIONRESPONSE']._serialized_start=1417
-  _globals['_CREATEDATASETVERSIONRESPONSE']._serialized_end=1504
-  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_start=1506
-  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_end=1590
-  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_start=1592
-  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_end=1704
-  _globals['_ERASESUBJECTREQUEST']._serialized_start=1706
-  _globals['_ERASESUBJECTREQUEST']._serialized_end=1792
-  _globals['_ERASESUBJECTRESPONSE']._serialized_start=1794
-  _globals['_ERASESUBJECTRESPONSE']._serialized_end=1860
-  _globals['_CAPTURESERVICE']._serialized_start=1863
-  _globals['_CAPTURESERVICE']._serialized_end=2471
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=376
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=452
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=454
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=551
+  _globals['_INTERACTION']._serialized_start=554
+  _globals['_INTERACTION']._serialized_end=783
+  _globals['_APPENDINTERACTIONSREQUEST']._serialized_start=785
+  _globals['_APPENDINTERACTIONSREQUEST']._serialized_end=870
+  _globals['_APPENDINTERACTIONSRESPONSE']._serialized_start=873
+  _globals['_APPENDINTERACTIONSRESPONSE']._serialized_end=1029
+  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_start=1031
+  _globals['_CREATEDATASETVERSIONREQUEST']._serialized_end=1097
+  _globals['_DATASETVERSION']._serialized_start=1100
+  _globals['_DATASETVERSION']._serialized_end=1592
+  _globals['_DATASETVERSION_REDACTIONSENTRY']._serialized_start=1543
+  _globals['_DATASETVERSION_REDACTIONSENTRY']._serialized_end=1592
+  _globals['_CREATEDATASETVERSIONRESPONSE']._serialized_start=1594
+  _globals['_CREATEDATASETVERSIONRESPONSE']._serialized_end=1681
+  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_start=1683
+  _globals['_LISTDATASETVERSIONSREQUEST']._serialized_end=1767
+  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_start=1769
+  _globals['_LISTDATASETVERSIONSRESPONSE']._serialized_end=1881
+  _globals['_ERASESUBJECTREQUEST']._serialized_start=1883
+  _globals['_ERASESUBJECTREQUEST']._serialized_end=1969
+  _globals['_ERASESUBJECTRESPONSE']._serialized_start=1971
+  _globals['_ERASESUBJECTRESPONSE']._serialized_end=2037
+  _globals['_CAPTURESERVICE']._serialized_start=2040
+  _globals['_CAPTURESERVICE']._serialized_end=2755
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class CaptureServiceStub(object):
                 request_serializer=seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.SetPolicyRequest.SerializeToString,
                 response_deserializer=seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.SetPolicyResponse.FromString,
                 _registered_method=True)
+        self.ListPolicies = channel.unary_unary(
+                '/seodang.api.capture.v1.CaptureService/ListPolicies',
+                request_serializer=seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.ListPoliciesRequest.SerializeToString,
+                response_deserializer=seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.ListPoliciesResponse.FromString,
+                _registered_method=True)
         self.AppendInteractions = channel.stream_unary(
                 '/seodang.api.capture.v1.CaptureService/AppendInteractions',
                 request_serializer=seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.AppendInteractionsRequest.SerializeToString,
@@ -68,6 +73,13 @@ class CaptureServiceServicer(object):
 
     def SetPolicy(self, request, context):
         """Sets what may be kept of a tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPolicies(self, request, context):
+        """What may be kept, tenant by tenant.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,6 +119,11 @@ def add_CaptureServiceServicer_to_server(servicer, server):
                     servicer.SetPolicy,
                     request_deserializer=seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.SetPolicyRequest.FromString,
                     response_serializer=seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.SetPolicyResponse.SerializeToString,
+            ),
+            'ListPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicies,
+                    request_deserializer=seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.ListPoliciesRequest.FromString,
+                    response_serializer=seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.ListPoliciesResponse.SerializeToString,
             ),
             'AppendInteractions': grpc.stream_unary_rpc_method_handler(
                     servicer.AppendInteractions,
@@ -157,6 +174,33 @@ class CaptureService(object):
             '/seodang.api.capture.v1.CaptureService/SetPolicy',
             seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.SetPolicyRequest.SerializeToString,
             seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.SetPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/seodang.api.capture.v1.CaptureService/ListPolicies',
+            seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.ListPoliciesRequest.SerializeToString,
+            seodang_dot_api_dot_capture_dot_v1_dot_capture__pb2.ListPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class CaptureServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CaptureServiceAsyncStub: ...
     SetPolicy: _grpc.UnaryUnaryMultiCallable[_capture_pb2.SetPolicyRequest, _capture_pb2.SetPolicyResponse]
     """Sets what may be kept of a tenant."""
+    ListPolicies: _grpc.UnaryUnaryMultiCallable[_capture_pb2.ListPoliciesRequest, _capture_pb2.ListPoliciesResponse]
+    """What may be kept, tenant by tenant."""
     AppendInteractions: _grpc.StreamUnaryMultiCallable[_capture_pb2.AppendInteractionsRequest, _capture_pb2.AppendInteractionsResponse]
     """Stores interactions. Those that the tenant's policy does not allow are counted and dropped."""
     CreateDatasetVersion: _grpc.UnaryUnaryMultiCallable[_capture_pb2.CreateDatasetVersionRequest, _capture_pb2.CreateDatasetVersionResponse]
@@ -50,6 +52,8 @@ class CaptureServiceAsyncStub(CaptureServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetPolicy: _aio.UnaryUnaryMultiCallable[_capture_pb2.SetPolicyRequest, _capture_pb2.SetPolicyResponse]  # type: ignore[assignment]
     """Sets what may be kept of a tenant."""
+    ListPolicies: _aio.UnaryUnaryMultiCallable[_capture_pb2.ListPoliciesRequest, _capture_pb2.ListPoliciesResponse]  # type: ignore[assignment]
+    """What may be kept, tenant by tenant."""
     AppendInteractions: _aio.StreamUnaryMultiCallable[_capture_pb2.AppendInteractionsRequest, _capture_pb2.AppendInteractionsResponse]  # type: ignore[assignment]
     """Stores interactions. Those that the tenant's policy does not allow are counted and dropped."""
     CreateDatasetVersion: _aio.UnaryUnaryMultiCallable[_capture_pb2.CreateDatasetVersionRequest, _capture_pb2.CreateDatasetVersionResponse]  # type: ignore[assignment]
@@ -68,6 +72,14 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_capture_pb2.SetPolicyResponse, _abc.Awaitable[_capture_pb2.SetPolicyResponse]]:
         """Sets what may be kept of a tenant."""
+
+    @_abc_1.abstractmethod
+    def ListPolicies(
+        self,
+        request: _capture_pb2.ListPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_capture_pb2.ListPoliciesResponse, _abc.Awaitable[_capture_pb2.ListPoliciesResponse]]:
+        """What may be kept, tenant by tenant."""
 
     @_abc_1.abstractmethod
     def AppendInteractions(
