@@ -8,9 +8,10 @@ from rich.console import Console
 
 from seodang.base import ports
 from seodang.base.ports import local
-from seodang.cli import prompt_commands
+from seodang.cli import job_commands, prompt_commands
 from seodang.cli.ask import ask
 from seodang.cli.demo.run import run_demo
+from seodang.cli.fetch import fetch_student
 from seodang.cli.status import require_ready, show_status
 from seodang.cli.stopping import reported, run_until_stopped
 from seodang.cli.students import make_students
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(job_commands.app, name="jobs")
 app.add_typer(prompt_commands.app, name="prompts")
 console = Console()
 
@@ -85,6 +87,16 @@ def ask_model(
 ) -> None:
     """Ask one model one question."""
     run_until_stopped(ask(address, model, question, system, max_new_tokens, console), console)
+
+
+@app.command("download")
+def download_student(
+    model: Annotated[str, typer.Argument(help="models/NAME, models/NAME@ALIAS or models/NAME/versions/NUMBER.")],
+    to: Annotated[Path | None, typer.Option(help="Folder that it becomes; NAME-NUMBER here if not named.")] = None,
+    address: Annotated[str, typer.Option(help="host:port of the distillation server.")] = local(ports.DISTILL),
+) -> None:
+    """Fetch a student's files; a download that broke off goes on."""
+    run_until_stopped(fetch_student(address, model, to, console), console)
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)

@@ -17,6 +17,7 @@ from seodang.cli.members import MEMBERS
 from seodang.cli.mesh import Mesh, MeshConfig, select
 from seodang.cli.record import write_page
 from seodang.client import AsyncClient
+from seodang.client.download import download
 
 STUDENTS = Path("models/students")
 RECORD = "record.json"
@@ -50,12 +51,8 @@ async def _bundle(distill: AsyncClient, followed: FollowedJob, folder: Path) -> 
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    request = registry_pb2.DownloadVersionRequest(version=followed.job.result.version)
-    async for chunk in distill.registry.DownloadVersion(request):
-        path = partial / chunk.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(chunk.data)
+    request = registry_pb2.GetVersionRequest(name=followed.job.result.version)
+    await download(distill, (await distill.registry.GetVersion(request)).version, partial, lambda bytes_present: None)
     (partial / RECORD).write_text(json_format.MessageToJson(_record(followed.job), indent=2) + "\n")
     _check(partial, followed.job.result.version)
     shutil.rmtree(folder, ignore_errors=True)

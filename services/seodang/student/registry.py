@@ -11,14 +11,14 @@ from typing import Final
 from seodang.api.registry.v1 import registry_pb2
 from seodang.base.errors import DeadlineExpired, Unavailable
 from seodang.client import AsyncClient
+from seodang.client.download import check_folder, check_listing
 from seodang.inference import ModelName
 from seodang.student.domain import Progress
-from seodang.student.versions import VersionFolders, check_folder, check_listing
+from seodang.student.versions import VersionFolders
 
 log = logging.getLogger(__name__)
 
 RESOLVE_TIMEOUT_S: Final = 3.0
-DOWNLOAD_TIMEOUT_S: Final = 1800.0
 
 
 class Registry:
@@ -79,8 +79,6 @@ class Registry:
 
     async def _download(self, version: registry_pb2.Version, report: Callable[[Progress], None]) -> Path:
         log.info("downloading %s, %.1f MB", version.name, version.total_bytes / 1e6)
-        request = registry_pb2.DownloadVersionRequest(version=version.name)
-        parts = self._client.registry.DownloadVersion(request, timeout=DOWNLOAD_TIMEOUT_S)
-        return await self._folders.save(
-            version, aiter(parts), lambda done: report(Progress("downloading", done, version.total_bytes))
+        return await self._folders.fetch(
+            self._client, version, lambda done: report(Progress("downloading", done, version.total_bytes))
         )

@@ -149,6 +149,26 @@ async def test_a_download_gives_every_byte_of_the_files_that_are_asked_for(start
     assert list(await download(client, version.name, "config.json")) == ["config.json"]
 
 
+async def test_a_download_goes_on_after_the_bytes_that_are_there(start: Start) -> None:
+    client = await start()
+    version = await resolve(client, await publish(client))
+    whole = b"".join((await download(client, version.name)).values())
+    assert len(whole) == version.total_bytes
+    for skip in (1, version.files[0].bytes, version.files[0].bytes + 1, len(whole) - 1, len(whole)):
+        rest = b""
+        async for chunk in client.registry.DownloadVersion(
+            pb.DownloadVersionRequest(version=version.name, skip_bytes=skip)
+        ):
+            rest += chunk.data
+        assert rest == whole[skip:]
+    for skip in (-1, len(whole) + 1):
+        with pytest.raises(InvalidInput) as caught:
+            await anext(
+                aiter(client.registry.DownloadVersion(pb.DownloadVersionRequest(version=version.name, skip_bytes=skip)))
+            )
+        assert caught.value.field == "skip_bytes"
+
+
 async def test_a_damaged_file_is_not_passed_off_as_whole(start: Start) -> None:
     client = await start()
     version = await resolve(client, await publish(client))

@@ -41,6 +41,9 @@ class StandInRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self.away = False
         self.resolved = 0
         self.downloads = 0
+        self.breaks_after: int | None = None
+        """Bytes after which the next download breaks off."""
+        self.sent = 0
         self.damage = b""
         """Sent in the place of the first bytes of every file."""
 
@@ -64,11 +67,18 @@ class StandInRegistry(registry_pb2_grpc.RegistryServiceServicer):
         self, request: registry_pb2.DownloadVersionRequest, context: Any
     ) -> Iterator[registry_pb2.DownloadVersionResponse]:
         self.downloads += 1
+        left, room = request.skip_bytes, self.breaks_after
+        self.breaks_after = None
         for file in self._version(request.version, context).files:
             content = (self.folders[request.version] / file.path).read_bytes()
             content = self.damage + content[len(self.damage) :]
-            for offset in range(0, max(1, len(content)), 40_000):
+            begin = min(left, len(content))
+            left -= begin
+            for offset in range(begin, max(1, len(content)), 40_000):
                 part = content[offset : offset + 40_000]
+                if room is not None and (room := room - len(part)) < 0:
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "the registry is going down")
+                self.sent += len(part)
                 yield registry_pb2.DownloadVersionResponse(path=file.path, offset=offset, data=part)
 
     def _version(self, name: str, context: Any) -> registry_pb2.Version:

@@ -13,7 +13,7 @@ from seodang.base.errors import Conflict, NotFound, Unavailable
 from seodang.client import complete
 from seodang.rpc import from_fault
 
-FIRST, SECOND = "models/home/versions/1", "models/home/versions/2"
+FIRST, SECOND, THIRD = (f"models/home/versions/{number}" for number in (1, 2, 3))
 ALIAS = "models/home@production"
 
 
@@ -45,6 +45,17 @@ def test_a_version_is_downloaded_once_and_kept(place: Place, registry: StandInRe
     assert registry.downloads == before + 1
     (kept,) = (place.state_dir / "versions").iterdir()
     assert kept.name == registry.versions[FIRST].sha256
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(
+    place: Place, registry: StandInRegistry, checkpoints: Path
+) -> None:
+    registry.add(THIRD, checkpoints / "tiny", shared=False)
+    registry.breaks_after = registry.versions[THIRD].total_bytes // 2
+    before, sent = registry.downloads, registry.sent
+    assert place.ready("models/home", version=THIRD).model.architecture == "AXK1ForCausalLM"
+    assert registry.downloads == before + 2
+    assert registry.sent == sent + registry.versions[THIRD].total_bytes
 
 
 def test_a_download_that_is_not_what_was_listed_is_refused(

@@ -53,8 +53,8 @@ class VersionFiles:
             shutil.rmtree(incoming, ignore_errors=True)
         return files
 
-    def chunks(self, sha256: str, file: StoredFile) -> Iterator[tuple[int, bytes]]:
-        """The file in order as (offset, at most 1 MiB); an empty file is one empty chunk.
+    def chunks(self, sha256: str, file: StoredFile, begin: int = 0) -> Iterator[tuple[int, bytes]]:
+        """The file from byte ``begin`` on, in order as (offset, at most 1 MiB); an empty file is one empty chunk.
 
         Raises:
             InternalFault: what lies on the disk is no longer what was stored.
@@ -64,8 +64,10 @@ class VersionFiles:
         with (self.folder(sha256) / file.path).open("rb") as content:
             while (data := content.read(CHUNK_BYTES)) or not offset:
                 digest.update(data)
-                yield offset, data
+                asked = data[max(0, begin - offset) :]
                 offset += len(data)
+                if asked or not file.bytes:
+                    yield offset - len(asked), asked
                 if not data:
                     break
         if digest.hexdigest() != file.sha256:

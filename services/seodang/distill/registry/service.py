@@ -83,12 +83,22 @@ class RegistryService:
             await _collect(work, await work.versions.get(VersionName.parse(version, "version")), nodes, edges)
         return Lineage(tuple(nodes.values()), tuple(edges))
 
-    async def download(self, version: str, paths: Collection[str]) -> AsyncIterator[tuple[str, int, bytes]]:
-        """The files of a version, or those of ``paths``, as (path, offset, at most 1 MiB)."""
+    async def download(
+        self, version: str, paths: Collection[str], skip_bytes: int
+    ) -> AsyncIterator[tuple[str, int, bytes]]:
+        """The files of a version, or those of ``paths``, as (path, offset, at most 1 MiB), without the first bytes."""
         async with self._database.read() as work:
             found = await work.versions.get(VersionName.parse(version, "version"))
-        for file in _chosen(found, paths):
-            chunks = self._files.chunks(found.sha256, file)
+        chosen = _chosen(found, paths)
+        total = sum(file.bytes for file in chosen)
+        if not 0 <= skip_bytes <= total:
+            raise InvalidInput(f"skip_bytes={skip_bytes}: these files have {total} bytes", field="skip_bytes")
+        for file in chosen:
+            skipped = min(skip_bytes, file.bytes)
+            skip_bytes -= skipped
+            if skipped and skipped == file.bytes:
+                continue
+            chunks = self._files.chunks(found.sha256, file, skipped)
             while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
                 yield file.path, *chunk
 

@@ -59,7 +59,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         self, request: pb.DownloadVersionRequest, context: Context
     ) -> AsyncIterator[pb.DownloadVersionResponse]:
         """The files of a version."""
-        async for path, offset, data in self._service.download(request.version, request.paths):
+        async for path, offset, data in self._service.download(request.version, request.paths, request.skip_bytes):
             yield pb.DownloadVersionResponse(path=path, offset=offset, data=data)
 
     def _version(self, version: Version) -> pb.Version:

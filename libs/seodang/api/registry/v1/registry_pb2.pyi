@@ -553,7 +553,10 @@ class DownloadVersionRequest(_message.Message):
 
     VERSION_FIELD_NUMBER: _builtins.int
     PATHS_FIELD_NUMBER: _builtins.int
+    SKIP_BYTES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
+    skip_bytes: _builtins.int
+    """How many bytes of these files, one after another, are there already from a download that broke off."""
     @_builtins.property
     def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these paths; empty takes all."""
@@ -563,10 +566,11 @@ class DownloadVersionRequest(_message.Message):
         *,
         version: _builtins.str = ...,
         paths: _abc.Iterable[_builtins.str] | None = ...,
+        skip_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["paths", b"paths", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paths", b"paths", "skip_bytes", b"skip_bytes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -574,7 +578,7 @@ Global___DownloadVersionRequest: _TypeAlias = DownloadVersionRequest  # noqa: Y0
 
 @_typing.final
 class DownloadVersionResponse(_message.Message):
-    """Part of a file. Files follow each other; within one, chunks are in order."""
+    """Part of a file. Files follow each other as asked for or, if all are, as listed; within one, chunks are in order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
