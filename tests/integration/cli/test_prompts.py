@@ -1,12 +1,12 @@
 """`seodang prompts` against the real service."""
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.integration.distill.exchanges import append, exchange
+from tests.shell import seodang
 
 from seodang.client import AsyncClient
 from seodang.distill.server import running_server
@@ -20,45 +20,36 @@ async def client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def prompts(client: AsyncClient, *arguments: str) -> tuple[int, str]:
-    """The status and what is printed, spaces as one."""
-    command = [sys.executable, "-m", "seodang.cli", "prompts", *arguments, "--address", client.address]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env={"COLUMNS": "200"}
-    )
-    said, _ = await process.communicate()
-    return process.returncode or 0, " ".join(said.decode().split())
-
-
 async def test_traffic_is_allowed_frozen_listed_and_forgotten(client: AsyncClient) -> None:
-    status, said = await prompts(client, "freeze", "chat")
+    prompts = partial(seodang, client, "prompts")
+    status, said = await prompts("freeze", "chat")
     assert (status, said.partition(":")[0]) == (2, "nothing is kept of datasets/chat")
-    status, said = await prompts(client, "allow", "shop", "--consent", "terms of 2026", "--share", "2")
+    status, said = await prompts("allow", "shop", "--consent", "terms of 2026", "--share", "2")
     assert (status, "policy.sample_rate=2" in said) == (2, True)
-    status, said = await prompts(client, "allow", "shop", "--consent", "terms of 2026", "--days", "30")
+    status, said = await prompts("allow", "shop", "--consent", "terms of 2026", "--days", "30")
     assert said == "100% of what people of shop agree to share is kept for 30 days."
     await append(client, exchange("1", "010-1234-5678"), exchange("2", "안녕", subject="user-2"))
-    status, said = await prompts(client, "freeze", "chat")
+    status, said = await prompts("freeze", "chat")
     assert status == 0
     assert "datasets/chat/versions/1 2 2 " in said
     assert " 1 PHONE " in said
     assert said.endswith('"data": {"dataset_version": "datasets/chat/versions/1"}')
-    status, said = await prompts(client, "forget", "shop", "--subject", "user-2", "--refuse")
+    status, said = await prompts("forget", "shop", "--subject", "user-2", "--refuse")
     assert said == (
         "1 exchanges were forgotten. datasets/chat/versions/1 held some of them and is withdrawn: freeze the dataset "
         "anew. From now on nothing of them is kept."
     )
     assert (await append(client, exchange("3", subject="user-2"))).dropped_by_policy == 1
-    status, said = await prompts(client, "list")
+    status, said = await prompts("list")
     assert (status, said.endswith("withdrawn")) == (0, True)
-    status, said = await prompts(client, "policies")
+    status, said = await prompts("policies")
     assert said.endswith("shop 100% for 30 days terms of 2026")
-    status, said = await prompts(client, "stop", "shop")
+    status, said = await prompts("stop", "shop")
     assert said == "Nothing more is kept of shop; what is there stays for 30 days."
     assert (await append(client, exchange("4"))).dropped_by_policy == 1
-    status, said = await prompts(client, "stop", "shop", "--days", "7")
+    status, said = await prompts("stop", "shop", "--days", "7")
     assert said == "Nothing more is kept of shop; what is there stays for 7 days."
-    status, said = await prompts(client, "policies")
+    status, said = await prompts("policies")
     assert said.endswith("shop nothing more for 7 days terms of 2026")
-    status, said = await prompts(client, "stop", "nobody")
+    status, said = await prompts("stop", "nobody")
     assert (status, said.partition(",")[0]) == (2, "tenant 'nobody' has no policy")
