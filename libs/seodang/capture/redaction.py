@@ -1,7 +1,7 @@
 """Personal data and secrets in free text, Korean or English, become typed placeholders such as ``[PHONE]``.
 
-What has a form of its own is found: numbers, addresses of machines and mailboxes, keys. Names of people and postal
-addresses have none, so they stay; whoever cannot accept that must not capture.
+What has a form of its own is found: numbers, addresses of houses, mailboxes and machines, keys. Names of people have
+none, so they stay; whoever cannot accept that must not capture.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from seodang.capture.houses import ENGLISH_ADDRESS, KOREAN_ADDRESS
 from seodang.capture.numbers import has_birthday, is_bare_resident_number, is_card, is_internet_address, is_phone
 
 # One character for one, so that what is found here stands at the same place in the text as it was written.
@@ -110,6 +111,8 @@ _RULES: Final = (
         r"""(?:계좌(?:\ ?번호)?|(?i:\baccount|\biban))[^\n0-9A-Z]{0,16}
         (?P<secret>\d(?:-?\d){9,15}|[A-Z]{2}\d{2}(?:\ ?[A-Z0-9]{4}){3,7}(?:\ ?[A-Z0-9]{1,3})?)(?!\w|-\d)""",
     ),
+    _rule("ADDRESS", KOREAN_ADDRESS),
+    _rule("ADDRESS", ENGLISH_ADDRESS),
     _rule("PHONE", r"(?<![\w.])\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,6}(?!\d)", is_phone),
     _rule("PHONE", _NUMBER.format(body=r"\(?01[016-9]\)?[ .-]{0,2}\d{3,4}[ .-]?\d{4}")),
     _rule("PHONE", _NUMBER.format(body=rf"\(?0(?:{_KOREAN_AREAS})\)?[ .-]{{0,2}}\d{{3,4}}[ .-]?\d{{4}}")),

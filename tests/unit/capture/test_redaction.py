@@ -46,6 +46,16 @@ GOES = [
     ("계좌번호 110-123-456789로 보내", "계좌번호 [ACCOUNT]로 보내"),
     ("계좌는 신한 110123456789", "계좌는 신한 [ACCOUNT]"),
     ("IBAN: DE89 3704 0044 0532 0130 00", "IBAN: [ACCOUNT]"),
+    # Houses.
+    ("서울특별시 강남구 테헤란로 152, 3층 301호로 보내 줘", "[ADDRESS]로 보내 줘"),
+    ("집은 경기도 성남시 분당구 판교로235번길 10이야", "집은 [ADDRESS]이야"),
+    ("주소: 부산 해운대구 우동 1411-1번지", "주소: [ADDRESS]"),
+    ("전북 완주군 봉동읍 둔산1로 25 한빛아파트 101동 1203호", "[ADDRESS]"),
+    ("강남구 역삼동 736-1에 살아요", "[ADDRESS]에 살아요"),
+    ("세종특별자치시 도움6로 11 (어진동)", "[ADDRESS]"),
+    ("I live at 1600 Pennsylvania Avenue, come over", "I live at [ADDRESS], come over"),
+    ("ship it to 221B Baker Street, Apt 4B", "ship it to [ADDRESS]"),
+    ("350 5th Ave. is tall", "[ADDRESS] is tall"),
     # Machines.
     ("서버 203.0.113.7에 접속", "서버 [IP]에 접속"),
     ("2001:db8::8a2e:370:7334", "[IP]"),
@@ -100,6 +110,19 @@ STAYS = [
     "공일이 되면 쉬자",
     "키는 180cm입니다",
     "+1000000",
+    "서울시 강남구로 3번 갔어",
+    "강남구 역삼동 3시 날씨",
+    "부산으로 2박 여행",
+    "서울시 강남구 날씨 알려 줘",
+    "수원시 시민 학교로 3명 보내",
+    "고양시 행사로 2,000명이 왔다",
+    "버스로 30분, 걸어서 10분",
+    "그 당시 느낌으로 9점 줍니다",
+    "오늘 밤에도 독수리 5형제 한다",
+    "인덱싱하면 길이가 1인 문자열",
+    "우리 시 인구는 구 단위로 5 늘었다",
+    "turn left at Main Street",
+    "3 Quick Ways to learn",
 ]
 
 
@@ -118,7 +141,7 @@ def test_each_piece_is_counted_by_its_kind() -> None:
     assert (done.text, done.counts) == ("[PHONE], [PHONE], [EMAIL]", {"PHONE": 2, "EMAIL": 1})
 
 
-@given(st.text(alphabet="0123456789 -.:@+()[]가은는이 abcdefyzABCZ/=_\n*,", max_size=120))
+@given(st.text(alphabet="0123456789 -.:@+()[]가은는이시구로동 abcdefyzABCZ/=_\n*,", max_size=120))
 @settings(max_examples=400, deadline=None)
 def test_doing_it_again_changes_nothing(written: str) -> None:
     once = redact(written).text
@@ -126,7 +149,8 @@ def test_doing_it_again_changes_nothing(written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["0", "1-", "a@", "1.", "a:", "+1", "eyJ", "a", "(0", "비번", "공일", " ", "-----BEGIN "]
+    "piece",
+    ["0", "1-", "a@", "1.", "a:", "+1", "eyJ", "a", "(0", "비번", "공일", " ", "-----BEGIN ", "강남구 ", "시", "길 1 "],
 )
 def test_no_text_takes_long(piece: str) -> None:
     began_s = time.perf_counter()
