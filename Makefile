@@ -27,7 +27,7 @@ up: env ## The same mesh, kept running until Ctrl-C.
 
 test: env ## All tests.
 	@infra/require.sh test
-	@$(RUN) -m pytest --numprocesses 2 --dist loadfile
+	@$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-vllm: env ## Students in the real vLLM, and the contract with it as engine; installs it under out/bench (more than a gigabyte).
 	@SEODANG_TEST_VLLM=1 $(RUN) -m pytest --timeout=4000 tests/integration/export/test_vllm.py tests/integration/teacher/test_vllm.py tests/contract/inference

@@ -204,7 +204,7 @@ def _log_probs(hidden_NH: Tensor, head_VH: Tensor, ids_NK: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vocabulary", type=int, default=163_840)
-    parser.add_argument("--positions", type=int, default=8192)
+    parser.add_argument("--positions", type=int, default=16_384)
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
     before = machine()

@@ -14,15 +14,12 @@ import torch
 
 from seodang.base.errors import Unsupported
 from seodang.base.process import configure_logs
-from seodang.distillation.cost import Rates
 from seodang.distillation.fault import write_fault
 from seodang.distillation.folder import EXIT_DONE, EXIT_FAULT, JobFolder
-from seodang.distillation.job import run_job
+from seodang.distillation.group import ALONE, Group, RankLost
 from seodang.distillation.launching import run_ranks
 from seodang.distillation.settings import WorkerSettings
 from seodang.distillation.spec import read_spec
-from seodang.distillation.teacher import Patience
-from seodang.distillation.training import ALONE, Group, RankLost
 
 
 def main() -> int:
@@ -55,6 +52,11 @@ def _work(folder: JobFolder, group: Group | None) -> int:
             f"SEODANG_DISTILLATION_DEVICE=cuda, but torch {torch.__version__} sees no GPU on this machine: install "
             "a build of torch for its driver, or leave the setting out"
         )
+    # Seconds, and hundreds of megabytes, that a process which only starts the ranks does without.
+    from seodang.distillation.cost import Rates
+    from seodang.distillation.job import run_job
+    from seodang.distillation.teacher import Patience
+
     group = group or ALONE
     device = torch.device(settings.device, group.local_rank) if settings.device == "cuda" else torch.device("cpu")
     rates = Rates(settings.watts, settings.price_per_hour, settings.currency)

@@ -9,6 +9,7 @@ from seodang.distillation.cost import NO_RATES, Rates
 from seodang.distillation.events import EventLog, Unheard
 from seodang.distillation.folder import JobFolder
 from seodang.distillation.gate import judge
+from seodang.distillation.group import ALONE, Group
 from seodang.distillation.lineage import lineage_of
 from seodang.distillation.measuring import Measuring
 from seodang.distillation.preparing import prepare
@@ -17,7 +18,7 @@ from seodang.distillation.result import JobResult, write_result
 from seodang.distillation.spec import STUDENT, JobSpec, read_spec
 from seodang.distillation.teacher import Patience, open_teacher
 from seodang.distillation.teaching import prepare_lessons, teach
-from seodang.distillation.training import ALONE, CPU, Group
+from seodang.distillation.training import CPU
 
 
 def run_job(

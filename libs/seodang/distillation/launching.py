@@ -15,7 +15,7 @@ from torch._C._distributed_c10d import TCPStore
 
 from seodang.base.children import start_child
 from seodang.distillation.folder import EXIT_DONE, JobFolder
-from seodang.distillation.training import RankLost
+from seodang.distillation.group import RankLost
 
 _HERE: Final = "127.0.0.1"
 

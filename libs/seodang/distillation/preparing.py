@@ -9,13 +9,14 @@ from seodang.base.errors import Unsupported
 from seodang.distillation.base_model import Base, open_base
 from seodang.distillation.data import ChatTokenizer, Gathered, Reader, freeze, gather, open_frozen
 from seodang.distillation.folder import JobFolder, whole_folder
+from seodang.distillation.group import ALONE, Group
 from seodang.distillation.labelling import answered
 from seodang.distillation.recipes import Room
 from seodang.distillation.report import Report
 from seodang.distillation.spec import AdapterShape, DatasetSource, JobSpec
 from seodang.distillation.teacher import TeacherConnection
 from seodang.distillation.tokenizer_files import copy_tokenizer, tokenizer_sha256, vocabulary_of
-from seodang.distillation.training import ALONE, Group, context_limit
+from seodang.distillation.training import context_limit
 
 
 def prepare(

@@ -29,14 +29,12 @@ from torch import Tensor
 from torch._C._distributed_c10d import TCPStore
 
 from seodang.distillation import CurvePoint
+from seodang.distillation.group import ALONE, Group, RankLost
 from seodang.distillation.loss import Signal
 from seodang.distillation.recipes.labels import Labels
 from seodang.distillation.spec import AdapterShape, Budget, ConfigShape, Dtype, Optimizer
 from seodang.distillation.training import (
-    ALONE,
     Batch,
-    Group,
-    RankLost,
     Student,
     build_adapted,
     build_student,

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from seodang.base.errors import InternalFault
+from seodang.distillation.group import ALONE, Group
 from seodang.distillation.loss import CandidateSignal
 from seodang.distillation.targets import Shard
 from seodang.distillation.training.batches import Batch, Indices
 from seodang.distillation.training.engine import trained_hidden
-from seodang.distillation.training.group import ALONE, Group
 from seodang.distillation.training.student import Student
 from seodang.runtime.kernels.choice import choose_kernels
 from seodang.runtime.kernels.interface import Kernels

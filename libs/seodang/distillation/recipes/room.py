@@ -13,13 +13,13 @@ import torch
 from seodang.distillation.base_model import Base
 from seodang.distillation.data import ChatTokenizer, Encoded, FrozenData
 from seodang.distillation.folder import JobFolder
+from seodang.distillation.group import ALONE, Group
 from seodang.distillation.loss import MixedSignal, Objective, Signal
 from seodang.distillation.report import Report
 from seodang.distillation.spec import JobSpec, Recipe, Target
 from seodang.distillation.targets import TargetIdentity, TargetStore
 from seodang.distillation.teacher import TeacherConnection
 from seodang.distillation.training.batches import MICRO_TOKENS, Batch, Indices, micro_batches, plan_steps
-from seodang.distillation.training.group import ALONE, Group
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Self
 import numpy as np
 
 from seodang.distillation.data import Encoded
+from seodang.distillation.group import Group
 from seodang.distillation.training.batches import Batch, Indices
-from seodang.distillation.training.group import Group
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 from seodang.distillation.training.batches import Batch, collate, micro_batches, plan_steps
 from seodang.distillation.training.checkpoint import Checkpoints, TrainingState
 from seodang.distillation.training.engine import Training, train
-from seodang.distillation.training.group import ALONE, Group, RankLost
 from seodang.distillation.training.sharded_checkpoint import AnyCheckpoints, checkpoints_of
 from seodang.distillation.training.sharding import whole_weights
 from seodang.distillation.training.student import (
@@ -16,13 +15,10 @@ from seodang.distillation.training.student import (
 )
 
 __all__ = [
-    "ALONE",
     "CPU",
     "AnyCheckpoints",
     "Batch",
     "Checkpoints",
-    "Group",
-    "RankLost",
     "Student",
     "Training",
     "TrainingState",

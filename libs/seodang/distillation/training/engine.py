@@ -18,11 +18,11 @@ from torch.nn import Parameter
 from seodang.base.errors import InternalFault
 from seodang.distillation.data import Encoded
 from seodang.distillation.events import CurvePoint
+from seodang.distillation.group import ALONE, Group
 from seodang.distillation.loss import HiddenSignal, Objective, Signal, SpanSignal, distillation_loss, span_loss
 from seodang.distillation.spec import Budget
 from seodang.distillation.training.batches import Batch, collate
 from seodang.distillation.training.checkpoint import TrainingState
-from seodang.distillation.training.group import ALONE, Group
 from seodang.distillation.training.matching import StateMatching
 from seodang.distillation.training.place import Narrow
 from seodang.distillation.training.schedule import MAX_GRADIENT_NORM, learning_rate, make_optimizers

@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 
 from seodang.base.errors import InternalFault
 from seodang.distillation.folder import sync_folder, write_whole
+from seodang.distillation.group import ALONE, Group
 from seodang.distillation.training.checkpoint import (
     KEPT,
     OPTIMIZER_KEY,
@@ -35,7 +36,6 @@ from seodang.distillation.training.checkpoint import (
     model_tensors,
     optimizer_tensors,
 )
-from seodang.distillation.training.group import ALONE, Group
 
 
 class ShardedCheckpoints:

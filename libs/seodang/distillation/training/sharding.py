@@ -14,7 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
-from seodang.distillation.training.group import Group
+from seodang.distillation.group import Group
 from seodang.distillation.training.matching import StateMatching
 from seodang.distillation.training.place import MadeT, Whole
 from seodang.distillation.training.student import Student
