@@ -1,6 +1,7 @@
 """The measurements of a job: every contestant on the same held-out data, each once."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from seodang.distillation.catalogue import Task, find_corpus
 from seodang.distillation.cost import Rates, cost_of
+from seodang.distillation.data import Encoded
 from seodang.distillation.evaluation import (
     EVAL_TARGET,
     PROMPTS,
@@ -138,17 +140,23 @@ class Measuring:
     def _sampled(self, contestant: Contestant) -> _Sampled:
         room, first = self._room, self._held_out.select(range(min(PROMPTS, len(self._held_out))))
         if not isinstance(contestant, StudentContestant):
-            floor = noise_floor(room, first, self._shard)
+            floor = noise_floor(room, first, self._shard, self._asking(contestant.subject, first))
             return _Sampled(noise_floor_kl=floor.kl, noise_floor_agreement=floor.agreement)
         if room.spec.tokenizer:
             return _Sampled()
         subject, student = contestant.subject, contestant.student
         own = own_text(room, subject, student, self._held_out, self._examination.max_new_tokens)
+        asking = self._asking(subject, first, own, own)
         return _Sampled(
-            reverse_kl=reverse_kl(room, f"reverse-{subject}", student, first),
-            own_text_kl=reverse_kl(room, f"own-{subject}", student, own),
-            own_text_forward_kl=forward_kl(room, f"answers-{subject}", student, own),
+            reverse_kl=reverse_kl(room, f"reverse-{subject}", student, first, asking),
+            own_text_kl=reverse_kl(room, f"own-{subject}", student, own, asking),
+            own_text_forward_kl=forward_kl(room, f"answers-{subject}", student, own, asking),
         )
+
+    def _asking(self, subject: str, *texts: Encoded) -> Callable[[int], None]:
+        """What is told how many more positions of the texts the teacher has scored."""
+        positions = sum(int(text.positions.sum()) for text in texts)
+        return self._room.report.progress(subject, positions, "positions").add
 
     def _contestant(self, subject: str) -> tuple[Contestant, Fidelity, str]:
         """Who answers, how close it is to the teacher, and the fingerprint of its weights."""

@@ -16,7 +16,15 @@ from tests.serving import Serving, start_server, wait_for
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from seodang.base.errors import Conflict, Unavailable
-from seodang.distillation import CurvePoint, JobFolder, Measured, StateChanged, read_events, read_result
+from seodang.distillation import (
+    CurvePoint,
+    JobFolder,
+    Measured,
+    Progressed,
+    StateChanged,
+    read_events,
+    read_result,
+)
 from seodang.distillation.cost import Rates
 from seodang.distillation.folder import folder_sha256
 from seodang.distillation.job import run_job
@@ -65,6 +73,12 @@ def test_a_job_goes_from_its_spec_to_a_measured_student(tutor: Teacher, data: Pa
         range(1, 13)
     )
     assert [event.measurement for event in events if isinstance(event, Measured)] == list(result.measurements)
+    told = [event for event in events if isinstance(event, Progressed) and event.stage == "evaluating"]
+    for subject, pieces in (("teacher", 2), ("student", 3), ("no-teacher", 3)):
+        # What it says by itself, the teacher on that, and its answers: each is told to its end.
+        of_subject = [event for event in told if event.subject == subject]
+        assert sum(event.done == event.total for event in of_subject) == pieces
+        assert {event.unit for event in of_subject} == {"positions", "examples"}
 
     model = AutoModelForCausalLM.from_pretrained(folder.student)
     tokenizer = AutoTokenizer.from_pretrained(folder.student)

@@ -102,7 +102,9 @@ def test_greedy_answers_do_not_depend_on_company() -> None:
     student = tiny()
     rng = np.random.default_rng(0)
     prompts = [rng.integers(2, V, length).tolist() for length in (3, 9, 5, 1, 14)]
-    together = sample(student, prompts, end_id=END, max_new_tokens=8)
+    ended: list[int] = []
+    together = sample(student, prompts, end_id=END, max_new_tokens=8, on_answers=ended.append)
+    assert sum(ended) == len(prompts)
     alone = [sample(student, [prompt], end_id=END, max_new_tokens=8)[0] for prompt in prompts]
     assert together == alone
     for prompt, answer in zip(prompts, together, strict=True):

@@ -44,30 +44,31 @@ class NoiseFloor:
     """Share of positions whose likeliest token was the same both times."""
 
 
-def forward_kl(room: Room, purpose: str, student: Student, text: Encoded) -> float:
+def forward_kl(room: Room, purpose: str, student: Student, text: Encoded, on_positions: Callable[[int], None]) -> float:
     """KL(first teacher | student) in nats a position of the text's answers.
 
     Args:
         purpose: names the store of what the teacher says, in the job's folder.
+        on_positions: told how many more positions the teacher has scored.
     """
     store = room.store(purpose, 0, EVAL_TARGET, text.sha256, temperature=1.0, packed=False)
-    shard = score_units(store, plan_units(text), room.teachers[0], lambda positions: None)
+    shard = score_units(store, plan_units(text), room.teachers[0], on_positions)
     batches = micro_batches(text, np.arange(len(text)))
     return _mean_divergence(student, batches, ShardSignals(shard, EVAL_TARGET).at, Objective())
 
 
-def reverse_kl(room: Room, purpose: str, student: Student, text: Encoded) -> float:
-    """KL(student | first teacher) in nats a position of the text's answers; ``purpose`` as in ``forward_kl``."""
+def reverse_kl(room: Room, purpose: str, student: Student, text: Encoded, on_positions: Callable[[int], None]) -> float:
+    """KL(student | first teacher) in nats a position of the text's answers; for the rest see ``forward_kl``."""
     batches = micro_batches(text, np.arange(len(text)))
     count = CANDIDATES.head + CANDIDATES.tail_draws
     chosen = choose_candidates(student, batches, count, 1.0, (room.spec.seed,))
     store = room.store(purpose, 0, CANDIDATES, text.sha256, temperature=1.0, packed=False, candidates=True)
-    shard = score_units(store, [Unit("00000000", text, chosen.ids_PK)], room.teachers[0], lambda positions: None)
+    shard = score_units(store, [Unit("00000000", text, chosen.ids_PK)], room.teachers[0], on_positions)
     objective = Objective("reverse_kl")
     return _mean_divergence(student, batches, lambda rows: candidate_signal(shard, chosen, rows), objective)
 
 
-def noise_floor(room: Room, text: Encoded, shard: Shard) -> NoiseFloor:
+def noise_floor(room: Room, text: Encoded, shard: Shard, on_positions: Callable[[int], None]) -> NoiseFloor:
     """Scores a text again, its sequences in other company, and compares.
 
     Both scorings are of one running server, so the floor of a whole fleet is at least this one.
@@ -83,7 +84,7 @@ def noise_floor(room: Room, text: Encoded, shard: Shard) -> NoiseFloor:
     backwards = text.select(order)
     store = room.store("again", 0, EVAL_TARGET, backwards.sha256, temperature=1.0, packed=False, candidates=True)
     units = _with_candidates(plan_units(backwards, _COMPANY_TOKENS), ids_PK.astype(np.int32))
-    again = score_units(store, units, room.teachers[0], lambda positions: None)
+    again = score_units(store, units, room.teachers[0], on_positions)
     log_p_PK = signals.log_probs(rows_P).numpy().astype(np.float64)
     log_again_PK = again.column("log_probs").reshape(ids_PK.shape).astype(np.float64)
     return self_divergence(weights_PK, log_p_PK, log_again_PK)

@@ -15,7 +15,7 @@ PROMPTS: Final = 200
 
 
 def own_text(room: Room, subject: str, student: Student, held_out: Encoded, max_new_tokens: int) -> Encoded:
-    """Answers sampled at temperature 1 to the first prompts; they are kept in the job's folder."""
+    """Answers sampled at temperature 1 to the first prompts; they are kept in the job's folder. Reports progress."""
     count = min(PROMPTS, len(held_out))
     prompts = [held_out.ids(index)[: held_out.answers(index)[0][0]].tolist() for index in range(count)]
     kept: Path = room.folder.evaluation(subject) / "own-text.json"
@@ -27,6 +27,7 @@ def own_text(room: Room, subject: str, student: Student, held_out: Encoded, max_
             max_new_tokens=max_new_tokens,
             temperature=1.0,
             seed=room.spec.seed % 2**31,
+            on_answers=room.report.progress(subject, count, "examples").add,
         )
         write_whole(kept, msgspec.json.encode(answers))
     answers = msgspec.json.decode(kept.read_bytes(), type=list[list[int]])

@@ -1,6 +1,6 @@
 """Answers of a student in this process, many at a time, by the runtime's decoder where it has one for the student."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ def sample(
     temperature: float = 0.0,
     seed: int = 0,
     numbers: Sequence[int] | None = None,
+    on_answers: Callable[[int], None] = lambda answers: None,
 ) -> list[list[int]]:
     """Token ids that continue each prompt, the end token included where it was reached.
 
@@ -43,6 +44,7 @@ def sample(
         temperature: 0 takes the likeliest token.
         seed: of the draws; the same seed, prompts and weights give the same answers.
         numbers: which of the seed's draws each prompt gets, whoever is asked beside it; None counts from 0.
+        on_answers: told how many more answers have ended.
     """
     seeds = _seeds(seed, range(len(prompts)) if numbers is None else numbers)
     answers = [
@@ -56,9 +58,11 @@ def sample(
             return []
         copied = _copied(student, merged_weights(student.model, weights), answers)
     if isinstance(copied, Executor):
-        _by_runtime(copied, answers, end_id)
+        work = _by_runtime(copied, answers, end_id)
     else:
-        _by_transformers(copied, answers, end_id)
+        work = _by_transformers(copied, answers, end_id)
+    for ended in filter(None, work):
+        on_answers(ended)
     return [answer.tokens for answer in answers]
 
 
@@ -101,16 +105,16 @@ def _copied(student: Student, weights: Mapping[str, Tensor], answers: Sequence[_
     return model.eval().to(example.device)
 
 
-def _by_runtime(executor: Executor, answers: Sequence[_Answer], end_id: int) -> None:
+def _by_runtime(executor: Executor, answers: Sequence[_Answer], end_id: int) -> Iterator[int]:
+    """Continues all of them, each until its end; yields how many more have ended."""
     order = sorted(answers, key=lambda answer: len(answer.prompt) + answer.room)
     while order:
         count = max(1, BATCH_TOKENS // (order[-1].blocks_needed * BLOCK_TOKENS))
-        _run(executor, order[-count:], end_id)
+        yield from _run(executor, order[-count:], end_id)
         order = order[:-count]
 
 
-def _run(executor: Executor, answers: Sequence[_Answer], end_id: int) -> None:
-    """Continue all of them, each until its end."""
+def _run(executor: Executor, answers: Sequence[_Answer], end_id: int) -> Iterator[int]:
     first = 1  # block 0 is the cache's padding
     for answer in answers:
         answer.blocks = range(first, first + answer.blocks_needed)
@@ -121,10 +125,14 @@ def _run(executor: Executor, answers: Sequence[_Answer], end_id: int) -> None:
         ends = np.cumsum([len(answer.prompt) for answer in waiting])
         count = max(1, int(np.searchsorted(ends, _PROMPT_TOKENS, side="right")))
         starting, waiting = waiting[:count], waiting[count:]
-        going += _step(executor, starting, [answer.row(answer.prompt, 0) for answer in starting], end_id)
+        begun = _step(executor, starting, [answer.row(answer.prompt, 0) for answer in starting], end_id)
+        going += begun
+        yield len(starting) - len(begun)
     while going:
         rows = [answer.row(answer.tokens[-1:], len(answer.prompt) + len(answer.tokens) - 1) for answer in going]
-        going = _step(executor, going, rows, end_id)
+        left = _step(executor, going, rows, end_id)
+        yield len(going) - len(left)
+        going = left
 
 
 def _step(executor: Executor, answers: Sequence[_Answer], rows: Sequence[Row], end_id: int) -> list[_Answer]:
@@ -143,11 +151,13 @@ def _seeds(seed: int, numbers: Sequence[int]) -> list[int]:
     return [int(every[number]) for number in numbers]
 
 
-def _by_transformers(model: Any, answers: Sequence[_Answer], end_id: int) -> None:
+def _by_transformers(model: Any, answers: Sequence[_Answer], end_id: int) -> Iterator[int]:
+    """The same, by transformers' ``generate``."""
     order = sorted(answers, key=lambda answer: len(answer.prompt))
     while order:
         count = max(1, BATCH_TOKENS // (len(order[-1].prompt) + order[-1].room))
         _generate(model, order[-count:], end_id)
+        yield min(count, len(order))
         order = order[:-count]
 
 
