@@ -10,7 +10,6 @@ from seodang.base import ports
 from seodang.base.ports import local
 from seodang.cli import job_commands, prompt_commands
 from seodang.cli.ask import ask
-from seodang.cli.demo.run import run_demo
 from seodang.cli.fetch import fetch_student
 from seodang.cli.status import require_ready, show_status
 from seodang.cli.stopping import reported, run_until_stopped
@@ -53,6 +52,8 @@ def up(
 @app.command()
 def demo(folder: Folder = Path("out/demo")) -> None:
     """Go the whole way once: distil a student live, ask it through every adapter, report."""
+    from seodang.cli.demo.run import run_demo  # nearly a second for plots and a robot's world
+
     run_until_stopped(run_demo(folder, console), console)
 
 
