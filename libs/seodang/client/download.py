@@ -56,7 +56,7 @@ async def download(
     """
     check_listing(version)
     away_since_s: float | None = None
-    while (present := _present(version, folder)) < version.total_bytes:
+    while (present := _present(version, folder)) < _total(version):
         report(present)
         try:
             await _receive(client, version, folder, present, report)
@@ -92,6 +92,10 @@ def _present(version: registry_pb2.Version, folder: Path) -> int:
     return present
 
 
+def _total(version: registry_pb2.Version) -> int:
+    return sum(file.bytes for file in version.files)
+
+
 def _empty(version: registry_pb2.Version, folder: Path) -> None:
     for file in version.files:
         path = folder / file.path
@@ -114,8 +118,8 @@ async def _receive(
             stream.write(part.data)
         present += len(part.data)
         report(present)
-    if present < version.total_bytes:
-        raise _corrupt(version, f"it ended after {present} of {version.total_bytes} bytes")
+    if present < _total(version):
+        raise _corrupt(version, f"it ended after {present} of {_total(version)} bytes")
 
 
 def _corrupt(version: registry_pb2.Version, what: str) -> Conflict:
