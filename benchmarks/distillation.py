@@ -157,14 +157,14 @@ def scored(
     store = TargetStore(folder, identity)
     shard = score_units(store, plan_units(encoded), teacher, lambda positions: None)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return ShardSignals(shard, target, store.head()), size / len(encoded.labels)
+    return ShardSignals(shard, target, store.head_to_multiply()), size / len(encoded.labels)
 
 
 def dense(signals: ShardSignals, rows: np.ndarray) -> Tensor:
     """The teacher's log-probabilities [N, V] at positions."""
     whole = signals.at(rows)
     assert isinstance(whole, HiddenSignal)
-    return (whole.hidden_NH @ whole.head_VH.T).log_softmax(-1)
+    return (whole.hidden_NH @ whole.head_VH.float().T).log_softmax(-1)
 
 
 def fresh_student(seed: int) -> Student:

@@ -73,7 +73,7 @@ class OnPolicy:
         answers = sample(student, prompts, end_id=-1, max_new_tokens=NEW_TOKENS, temperature=1.0, seed=step)
         said = Encoded.of([([*prompt, *answer], len(prompt)) for prompt, answer in zip(prompts, answers, strict=True)])
         shard = score_units(self._store, [Unit(f"{step:08d}", said)], self._teacher, lambda positions: None)
-        signals = ShardSignals(shard, HiddenTarget(), self._store.head())
+        signals = ShardSignals(shard, HiddenTarget(), self._store.head_to_multiply())
         return [(batch, signals.at(batch.rows_N)) for batch in micro_batches(said, np.arange(len(said)))]
 
 

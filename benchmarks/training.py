@@ -115,7 +115,7 @@ def score(encoded: Encoded) -> dict[str, tuple[ShardSignals, float]]:
                 began_s = time.monotonic()
                 shard = score_units(store, plan_units(encoded), teacher, lambda positions: None)
                 seconds = time.monotonic() - began_s
-                scored[name] = ShardSignals(shard, target, store.head()), len(encoded.tokens) / seconds
+                scored[name] = ShardSignals(shard, target, store.head_to_multiply()), len(encoded.tokens) / seconds
     return scored
 
 

@@ -73,18 +73,19 @@ def draw(
         for row, mask in zip(logits_RV, allowed, strict=True):
             if mask is not None:
                 row.masked_fill_(~mask.to(row.device), -torch.inf)
-    tokens: list[int] = logits_RV.argmax(dim=-1).tolist()
+    greedy = [row for row, state in enumerate(states) if state.params.temperature <= 0.0]
     sampled = [row for row, state in enumerate(states) if state.params.temperature > 0.0]
     plain = [row for row in sampled if not states[row].truncates]
     truncated = [row for row in sampled if states[row].truncates]
+    tokens: dict[int, int] = {}
+    if greedy:
+        tokens |= zip(greedy, _chosen(logits_RV, greedy).argmax(dim=-1).tolist(), strict=True)
     if plain:
         scaled = _scaled(logits_RV, states, plain)
-        for row, token in zip(plain, _invert(scaled.softmax(-1), states, plain), strict=True):
-            tokens[row] = token
+        tokens |= zip(plain, _invert(scaled.softmax(-1), states, plain), strict=True)
     if truncated:
-        for row, token in zip(truncated, _draw_truncated(logits_RV, states, truncated), strict=True):
-            tokens[row] = token
-    return tokens
+        tokens |= zip(truncated, _draw_truncated(logits_RV, states, truncated), strict=True)
+    return [tokens[row] for row in range(len(states))]
 
 
 def _reshape(logits_RV: torch.Tensor, states: Seq[SamplingState]) -> torch.Tensor:
@@ -108,9 +109,17 @@ def _reshape(logits_RV: torch.Tensor, states: Seq[SamplingState]) -> torch.Tenso
     return logits_RV
 
 
+def _chosen(logits_RV: torch.Tensor, rows: list[int]) -> torch.Tensor:
+    """These rows, not copied where they are all."""
+    return logits_RV if len(rows) == len(logits_RV) else logits_RV[rows]
+
+
 def _scaled(logits_RV: torch.Tensor, states: Seq[SamplingState], rows: list[int]) -> torch.Tensor:
-    temperatures = torch.tensor([states[row].params.temperature for row in rows], device=logits_RV.device)
-    return logits_RV[rows].double() / temperatures[:, None]
+    scaled = _chosen(logits_RV, rows).double()
+    temperatures = [states[row].params.temperature for row in rows]
+    if all(temperature == 1.0 for temperature in temperatures):
+        return scaled
+    return scaled / torch.tensor(temperatures, device=logits_RV.device)[:, None]
 
 
 def _invert(probabilities: torch.Tensor, states: Seq[SamplingState], rows: list[int]) -> list[int]:
@@ -118,9 +127,12 @@ def _invert(probabilities: torch.Tensor, states: Seq[SamplingState], rows: list[
     cumulative = probabilities.cumsum(-1)
     uniform = torch.tensor([[states[row].uniform()] for row in rows], dtype=torch.float64, device=cumulative.device)
     index = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
+    columns: list[int] = index.flatten().tolist()
     # Rounding can push the last number past the end; the last column with mass is then meant.
-    last = cumulative.shape[-1] - 1 - (probabilities.flip(-1) > 0).int().argmax(-1, keepdim=True)
-    return torch.minimum(index, last).flatten().tolist()
+    for row, column in enumerate(columns):
+        if column == cumulative.shape[-1]:
+            columns[row] -= 1 + int((probabilities[row].flip(-1) > 0).int().argmax())
+    return columns
 
 
 def _draw_truncated(logits_RV: torch.Tensor, states: Seq[SamplingState], rows: list[int]) -> list[int]:

@@ -10,7 +10,7 @@ import torch
 from tests.unit.distillation.systematic import entries
 
 from seodang.distillation.data import Encoded
-from seodang.distillation.loss import HiddenSignal, SampledSignal, TruncatedSignal
+from seodang.distillation.loss import DenseSignal, HiddenSignal, Objective, SampledSignal, TruncatedSignal
 from seodang.distillation.spec import HiddenTarget, SampledTarget, Target, TopKTarget
 from seodang.distillation.targets import (
     Shard,
@@ -167,10 +167,34 @@ def test_hidden_states_come_back_and_give_the_distribution(tmp_path: Path, int8:
     store = TargetStore(tmp_path, identity(HiddenTarget(int8=int8)))
     store.keep_head(head)
     store.add("0", DATA, shard, 0, 0.0)
-    signal = ShardSignals(store.read("0", DATA), HiddenTarget(int8=int8), store.head()).at(np.array([3, 1]))
+    signal = ShardSignals(store.read("0", DATA), HiddenTarget(int8=int8), store.head_to_multiply()).at(np.array([3, 1]))
     assert isinstance(signal, HiddenSignal)
     np.testing.assert_allclose(signal.hidden_NH, hidden[[3, 1]], atol=0.02)
     np.testing.assert_array_equal(signal.head_VH, head)
+
+
+@pytest.mark.parametrize(
+    ("int8", "exact", "expected"),
+    [(False, True, torch.bfloat16), (False, False, torch.float32), (True, True, torch.float32)],
+)
+def test_a_head_is_multiplied_in_bfloat16_only_where_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, int8: bool, exact: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr("seodang.distillation.targets.store.has_exact_bfloat16", lambda: True)
+    random = torch.Generator().manual_seed(0)
+    hidden_NH, head_VH = (torch.randn(size, 64, generator=random).bfloat16().float() for size in (5, 40))
+    if not exact:
+        head_VH *= 1 + 2**-12
+    store = TargetStore(tmp_path, identity(HiddenTarget(int8=int8)))
+    store.keep_head(head_VH.numpy())
+    made = store.head_to_multiply()
+    assert made is not None
+    assert made.dtype == expected
+    log_q_NV = torch.randn(5, 40, generator=random).log_softmax(-1)
+    for objective in (Objective(), Objective("reverse_kl")):
+        value, gradient = HiddenSignal(hidden_NH, made).divergence(objective, log_q_NV.clone())
+        wide = DenseSignal((hidden_NH @ head_VH.T).log_softmax(-1)).divergence(objective, log_q_NV.clone())
+        torch.testing.assert_close((value, gradient), wide, rtol=1e-5, atol=1e-5)
 
 
 def test_top_k_signals_keep_the_rest_in_one_bucket() -> None:

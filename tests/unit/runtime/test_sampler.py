@@ -30,6 +30,13 @@ def test_temperature_zero_takes_the_most_likely_and_the_lowest_among_equals() ->
     assert draw(row, [state(temperature=0.0)]) == [2]
 
 
+def test_a_number_rounded_to_the_very_end_takes_the_last_token_with_mass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SamplingState, "uniform", lambda self: 1.0)
+    rows = torch.tensor([[0.0, 2.0, 1.0, -torch.inf, -torch.inf], [3.0, 1.0, 0.0, -torch.inf, 2.0]])
+    assert draw(rows, [state(), state(temperature=0.5)]) == [2, 4]
+    assert draw(rows, [state(top_k=2), state(temperature=0.0)]) == [2, 0]
+
+
 @pytest.mark.parametrize("params", [{}, {"temperature": 0.7}, {"temperature": 1.7}])
 def test_draws_follow_the_distribution(params: dict[str, float]) -> None:
     row = logits(vocabulary=8)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seodang.base.errors import Unsupported
 from seodang.distillation.loss.divergence import Objective
+from seodang.distillation.runtime_kernels import runtime_kernels
 
 
 class Signal(Protocol):
@@ -73,10 +74,15 @@ class HiddenSignal(_PerPosition):
 
     hidden_NH: Tensor
     head_VH: Tensor
+    """Of bfloat16 only where the states are bfloat16 in float32, too: their products are then summed up in float32."""
 
     def divergence(self, objective: Objective, log_q_CV: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Signal``."""
-        logits_CV = (self.hidden_NH.to(self.head_VH.dtype) @ self.head_VH.T).to(log_q_CV.dtype)
+        if self.head_VH.dtype == torch.bfloat16:
+            logits_CV = runtime_kernels(self.head_VH.device.type).logits(self.hidden_NH, self.head_VH)
+        else:
+            logits_CV = self.hidden_NH.to(self.head_VH.dtype) @ self.head_VH.T
+        logits_CV = logits_CV.to(log_q_CV.dtype)
         return _dense(objective, logits_CV.div_(objective.temperature).log_softmax(-1), log_q_CV)
 
     @staticmethod

@@ -6,7 +6,7 @@ teacher knows. P positions of a step, N of one batch, K candidates a position, V
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Final, Self
 
 import numpy as np
@@ -17,13 +17,12 @@ from torch import Tensor
 from seodang.base.errors import InternalFault
 from seodang.distillation.group import ALONE, Group
 from seodang.distillation.loss import CandidateSignal
+from seodang.distillation.runtime_kernels import runtime_kernels
 from seodang.distillation.targets import Shard
 from seodang.distillation.training.batches import Batch, Indices
 from seodang.distillation.training.engine import trained_hidden
 from seodang.distillation.training.student import Student
-from seodang.runtime.kernels.choice import choose_kernels
 from seodang.runtime.kernels.interface import Kernels
-from seodang.runtime.sharding import Ranks
 from seodang.runtime.walk import Survey, TailDraws
 
 _CHUNK: Final = 512
@@ -68,14 +67,9 @@ def choose_candidates(
     return Candidates(ids_PK, weights_PK)
 
 
-@cache
-def _kernels(device: str) -> Kernels:
-    return choose_kernels(Ranks.alone(device), torch.float32)
-
-
 def _chosen(student: Student, batch: Batch, count: int, temperature: float, starts_N: Tensor) -> tuple[Tensor, Tensor]:
     parts = []
-    kernels = _kernels(str(student.device))
+    kernels = runtime_kernels(student.device.type)
     hidden_NH = trained_hidden(student, batch)
     for begin in range(0, len(starts_N), _CHUNK):
         rows = slice(begin, begin + _CHUNK)

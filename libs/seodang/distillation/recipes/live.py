@@ -70,5 +70,5 @@ class LiveTeachers:
 
     def _signal(self, number: int, shard: Shard, chosen: Candidates | None, rows: Indices) -> Signal:
         if chosen is None:
-            return ShardSignals(shard, self._recipe.target, self._stores[number].head()).at(rows)
+            return ShardSignals(shard, self._recipe.target, self._stores[number].head_to_multiply()).at(rows)
         return candidate_signal(shard, chosen, rows)

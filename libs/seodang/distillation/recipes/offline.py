@@ -37,4 +37,4 @@ class Offline:
         store = room.store("train", number, recipe.target, room.train.sha256, temperature=recipe.temperature)
         progress = room.report.progress("", int(room.train.positions.sum()), "positions")
         shard = score_units(store, plan_units(room.train), room.teachers[number], progress.add)
-        return ShardSignals(shard, recipe.target, store.head())
+        return ShardSignals(shard, recipe.target, store.head_to_multiply())

@@ -18,13 +18,13 @@ class ShardSignals:
     Args:
         shard: of the target's kind.
         target: how it was asked for.
-        head: the teacher's output head [V, H], for hidden states.
+        head: the teacher's output head [V, H], for hidden states; ``TargetStore.head_to_multiply``.
     """
 
-    def __init__(self, shard: Shard, target: Target, head: npt.NDArray[np.float32] | None = None) -> None:
+    def __init__(self, shard: Shard, target: Target, head: torch.Tensor | None = None) -> None:
         self._shard = shard
         self._target = target
-        self._head_VH = None if head is None else torch.from_numpy(head)
+        self._head_VH = head
         counts = shard.counts if shard.counts is not None else np.zeros(0, np.int64)
         self._counts = counts.astype(np.int64)
         self._entry_starts = np.cumsum(self._counts) - self._counts

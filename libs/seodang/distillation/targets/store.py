@@ -18,12 +18,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 from pyarrow import parquet
+from torch import Tensor
 
 from seodang.base.errors import Conflict
 from seodang.distillation.data import Encoded
 from seodang.distillation.folder import write_whole
-from seodang.distillation.spec import Record
+from seodang.distillation.runtime_kernels import has_exact_bfloat16
+from seodang.distillation.spec import HiddenTarget, Record
 from seodang.distillation.targets.identity import TargetIdentity, TargetMismatch
 from seodang.distillation.targets.shard import Shard, write_parquet
 from seodang.distillation.targets.soundness import check_signal
@@ -67,6 +70,7 @@ class TargetStore:
         self._ledger = folder / "ledger.jsonl"
         self._adding = Lock()
         self._head: npt.NDArray[np.float32] | None = None
+        self._to_multiply: Tensor | None = None
         self.records = {record.name: record for record in read_ledger(folder)}
         if stale := [name for name, record in self.records.items() if record.identity_sha256 != identity.sha256]:
             raise TargetMismatch(
@@ -138,6 +142,20 @@ class TargetStore:
         if self._head is None and path.exists():
             self._head = np.load(path, allow_pickle=False)
         return self._head
+
+    def head_to_multiply(self) -> Tensor | None:
+        """The stored head, if there is one, as ``HiddenSignal`` takes it; made once. It is bfloat16 where that and the
+        states lose nothing by it, as of a teacher that computes in bfloat16, and this machine is faster with it.
+        """
+        head_VH = self.head()
+        if self._to_multiply is None and head_VH is not None:
+            wide_VH = torch.from_numpy(head_VH)
+            narrow_VH = wide_VH.bfloat16()
+            target = self.identity.target
+            states = isinstance(target, HiddenTarget) and not target.int8
+            exact = states and has_exact_bfloat16() and torch.equal(narrow_VH.float(), wide_VH)
+            self._to_multiply = narrow_VH if exact else wide_VH
+        return self._to_multiply
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.parquet"

@@ -55,13 +55,14 @@ class NativeKernels:
         self.activations = torch.float32
         if bfloat16 is None:
             bfloat16 = Bfloat16(library.seodang_multiplies_bfloat16())
-        self._tiles = bfloat16 is Bfloat16.TILES
+        self.tiles = bfloat16 is Bfloat16.TILES
+        """Whether products of bfloat16 are computed by tiles, which sum in float32."""
         self._fast_bfloat16 = bool(bfloat16)
         self._few_tokens = {torch.float32: FEW_TOKENS}
         """Weights that torch multiplies faster than our loops do with more tokens than this."""
         if bfloat16:
-            self._few_tokens[torch.bfloat16] = FEW_TOKENS_OF_TILES if self._tiles else FEW_TOKENS_OF_BFLOAT16
-            self._few_tokens[torch.int8] = FEW_TOKENS_OF_INT8_TILES if self._tiles else FEW_TOKENS_OF_NARROW
+            self._few_tokens[torch.bfloat16] = FEW_TOKENS_OF_TILES if self.tiles else FEW_TOKENS_OF_BFLOAT16
+            self._few_tokens[torch.int8] = FEW_TOKENS_OF_INT8_TILES if self.tiles else FEW_TOKENS_OF_NARROW
             self._few_tokens[torch.uint8] = FEW_TOKENS_OF_NARROW
         self._torch = TorchKernels(torch.float32, self._wide)
         self._widen = _bind(library, "widen", *[_POINTER] * 3, *[_LONG] * 2)
@@ -93,7 +94,7 @@ class NativeKernels:
 
     def logits(self, x_TK: torch.Tensor, head_NK: torch.Tensor) -> torch.Tensor:
         """float32 [T, N]; tiles keep their sums, torch's products of bfloat16 would not."""
-        if self._tiles and head_NK.dtype is torch.bfloat16:
+        if self.tiles and head_NK.dtype is torch.bfloat16:
             return self._product(x_TK, head_NK)
         if self._prefers_torch(len(x_TK), head_NK):
             return F.linear(x_TK, head_NK.float())
@@ -251,7 +252,7 @@ class NativeKernels:
 
     def _room_to_pack(self, tokens: int, inputs: int, weight: Weight) -> torch.Tensor | None:
         """For inputs of products by tiles; None: these are none."""
-        if not self._tiles or not (isinstance(weight, Int8) or _is_bfloat16(weight)):
+        if not self.tiles or not (isinstance(weight, Int8) or _is_bfloat16(weight)):
             return None
         return torch.empty(_round_up(tokens, SIDE), _round_up(inputs, LINE) + 2, dtype=torch.bfloat16)
 
