@@ -34,6 +34,7 @@ from benchmarks.teacher import own_teacher
 from benchmarks.training import FOLDER, INSTALL_LIMIT_S, MODEL, RATE, RUN_LIMIT_S, TRL, prepare
 from seodang.distillation.data import Encoded
 from seodang.distillation.loss import Objective, Signal
+from seodang.distillation.runtime_kernels import has_exact_bfloat16
 from seodang.distillation.spec import Budget, Dtype, HiddenTarget, Teacher
 from seodang.distillation.targets import ShardSignals, TargetIdentity, TargetStore, Unit, score_units
 from seodang.distillation.teacher import TeacherConnection, open_teacher
@@ -53,8 +54,8 @@ teacher in its process and samples with transformers' `generate`; ours samples t
 service on the same machine for hidden states, which it keeps on disk before it uses them, so that a step done again
 after a crash asks for nothing. Both compute in `dtype`: bfloat16, the default of TRL's configuration, is `bf16=True`
 with a bfloat16 teacher there, and the job's `dtype` with a bfloat16 teacher here; weights and moments stay float32.
-`completion_tokens_per_s` counts the student's own tokens over whole steps. Medians over
-steps, then over interleaved rounds."""
+`bfloat16 tiles` says whether the processor has AMX for it. `completion_tokens_per_s` counts the student's own tokens over
+whole steps. Medians over steps, then over interleaved rounds."""
 
 
 class OnPolicy:
@@ -160,7 +161,7 @@ def main() -> None:
         summary=SUMMARY,
         command=" ".join(["python -m benchmarks.on_policy", *sys.argv[1:]]),
         rows=rows,
-        machine=before | {"torch_threads": torch.get_num_threads()},
+        machine=before | {"torch_threads": torch.get_num_threads(), "bfloat16_tiles": has_exact_bfloat16()},
         versions=versions("torch", "transformers") | {"trl": "1.16.0"},
         charts=[
             Chart("The student's own tokens a second", value="completion_tokens_per_s", label="dtype", series="way")
