@@ -54,8 +54,8 @@ teacher in its process and samples with transformers' `generate`; ours samples t
 service on the same machine for hidden states, which it keeps on disk before it uses them, so that a step done again
 after a crash asks for nothing. Both compute in `dtype`: bfloat16, the default of TRL's configuration, is `bf16=True`
 with a bfloat16 teacher there, and the job's `dtype` with a bfloat16 teacher here; weights and moments stay float32.
-`bfloat16 tiles` says whether the processor has AMX for it. `completion_tokens_per_s` counts the student's own tokens over
-whole steps. Medians over steps, then over interleaved rounds."""
+`bfloat16 tiles` says whether the processor has AMX for it. `completion_tokens_per_s` counts the student's own tokens
+over whole steps. Medians over steps, then over interleaved rounds."""
 
 
 class OnPolicy:

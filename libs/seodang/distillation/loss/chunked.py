@@ -18,8 +18,9 @@ from seodang.base.errors import InvalidInput
 from seodang.distillation.loss.divergence import Objective
 from seodang.distillation.loss.signal import Signal
 
-_CHUNK_ELEMENTS = 2**22
+_CHUNK_ELEMENTS = 2**21
 _MIN_CHUNK, _MAX_CHUNK = 64, 2048
+_TILE_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ def distillation_loss(
 
 
 def chunk_positions(head_VH: Tensor) -> int:
-    """Positions whose logits fit a cache; so many that adding up the head's gradient costs little beside making it."""
-    return min(max(_CHUNK_ELEMENTS // head_VH.shape[0], _MIN_CHUNK), _MAX_CHUNK)
+    """Positions whose logits fit a cache, in whole rows of a processor's tiles."""
+    count = min(max(_CHUNK_ELEMENTS // head_VH.shape[0], _MIN_CHUNK), _MAX_CHUNK)
+    return count - count % _TILE_ROWS
 
 
 class _ChunkedLoss(torch.autograd.Function):
