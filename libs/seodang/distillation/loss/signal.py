@@ -78,10 +78,12 @@ class HiddenSignal(_PerPosition):
 
     def divergence(self, objective: Objective, log_q_CV: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Signal``."""
-        if self.head_VH.dtype == torch.bfloat16:
-            logits_CV = runtime_kernels(self.head_VH.device.type).logits(self.hidden_NH, self.head_VH)
+        head_VH = self.head_VH
+        if head_VH.dtype == torch.bfloat16 and head_VH.device.type == "cpu":
+            logits_CV = runtime_kernels("cpu").logits(self.hidden_NH, head_VH)
         else:
-            logits_CV = self.hidden_NH.to(self.head_VH.dtype) @ self.head_VH.T
+            wide = torch.promote_types(head_VH.dtype, torch.float32)
+            logits_CV = self.hidden_NH.to(wide) @ head_VH.to(wide).T
         logits_CV = logits_CV.to(log_q_CV.dtype)
         return _dense(objective, logits_CV.div_(objective.temperature).log_softmax(-1), log_q_CV)
 
