@@ -8,14 +8,7 @@ from rich.console import Console
 
 from seodang.base import ports
 from seodang.base.ports import local
-from seodang.cli.job_control import (
-    cancel_job,
-    check_job,
-    list_jobs,
-    resume_job,
-    start_job,
-    watch_job,
-)
+from seodang.cli.job_control import cancel_job, check_job, list_jobs, resume_job, start_job, watch_job
 from seodang.cli.stopping import run_until_stopped
 
 app = typer.Typer(help="Distillation jobs: start, follow, list, cancel and resume them.", no_args_is_help=True)

@@ -42,7 +42,7 @@ async def list_jobs(address: str, console: Console) -> None:
     """Shows the newest jobs."""
     async with AsyncClient(address) as client:
         answer = await client.distillation.ListJobs(distill_pb2.ListJobsRequest(page_size=_PAGE))
-    console.print(jobs_table(answer.jobs))
+    console.print(_jobs_table(answer.jobs))
     if answer.next_page_token:
         console.print(f"Only the newest {_PAGE} are shown.")
 
@@ -78,7 +78,7 @@ async def _show(client: AsyncClient, job: job_pb2.Job, console: Console) -> None
     console.print(f"{result.version}: `seodang download {result.version}`", soft_wrap=True)
 
 
-def jobs_table(jobs: Iterable[job_pb2.Job]) -> Table:
+def _jobs_table(jobs: Iterable[job_pb2.Job]) -> Table:
     """Jobs as a table."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("job", "student", "made", "state", ""):

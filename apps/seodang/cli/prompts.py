@@ -39,7 +39,7 @@ async def list_policies(address: str, console: Console) -> None:
     """Shows the policies, by tenant."""
     async with AsyncClient(address) as client:
         answer = await client.capture.ListPolicies(capture_pb2.ListPoliciesRequest(page_size=_LARGEST_PAGE))
-    console.print(policies_table(answer.policies))
+    console.print(_policies_table(answer.policies))
     if answer.next_page_token:
         console.print(f"Only the first {_LARGEST_PAGE} are shown.")
 
@@ -79,7 +79,7 @@ def pieces(version: capture_pb2.DatasetVersion) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(version.redactions.items())) or "none found"
 
 
-def policies_table(policies: Iterable[capture_pb2.Policy]) -> Table:
+def _policies_table(policies: Iterable[capture_pb2.Policy]) -> Table:
     """Policies as a table."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("tenant", "kept", "how long", "what people agreed to"):

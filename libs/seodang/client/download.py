@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from seodang.api.registry.v1 import registry_pb2
-from seodang.base.errors import Conflict, Unavailable
+from seodang.base.errors import Conflict, DeadlineExpired, Unavailable
 from seodang.client.client import AsyncClient
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ async def download(
         report(present)
         try:
             await _receive(client, version, folder, present, report)
-        except Unavailable as error:
+        except (Unavailable, DeadlineExpired) as error:
             now_s = time.monotonic()
             if away_since_s is None or _present(version, folder) > present:
                 away_since_s = now_s

@@ -149,12 +149,12 @@ class TargetStore:
         """
         head_VH = self.head()
         if self._to_multiply is None and head_VH is not None:
-            wide_VH = torch.from_numpy(head_VH)
-            narrow_VH = wide_VH.bfloat16()
+            self._to_multiply = torch.from_numpy(head_VH)
             target = self.identity.target
-            states = isinstance(target, HiddenTarget) and not target.int8
-            exact = states and has_exact_bfloat16() and torch.equal(narrow_VH.float(), wide_VH)
-            self._to_multiply = narrow_VH if exact else wide_VH
+            if isinstance(target, HiddenTarget) and not target.int8 and has_exact_bfloat16():
+                narrow_VH = self._to_multiply.bfloat16()
+                if torch.equal(narrow_VH.float(), self._to_multiply):
+                    self._to_multiply = narrow_VH
         return self._to_multiply
 
     def _path(self, name: str) -> Path:
